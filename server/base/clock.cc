@@ -1,0 +1,48 @@
+#include "server/base/clock.h"
+
+#include <utility>
+
+namespace evoke {
+
+RealClock::RealClock() : thread_([this] { Run(); }) {}
+
+RealClock::~RealClock() {
+  {
+    MutexLock lock(&mu_);
+    stopping_ = true;
+  }
+  wake_.SignalAll();
+  thread_.join();
+}
+
+void RealClock::RunAt(absl::Time when, std::function<void()> work) {
+  {
+    MutexLock lock(&mu_);
+    timers_.emplace(when, std::move(work));
+  }
+  wake_.SignalAll();
+}
+
+void RealClock::Run() {
+  while (true) {
+    std::function<void()> due;
+    {
+      MutexLock lock(&mu_);
+      while (!stopping_) {
+        const absl::Time now = absl::Now();
+        if (!timers_.empty() && timers_.begin()->first <= now) break;
+        if (timers_.empty()) {
+          wake_.Wait(&mu_);
+        } else {
+          wake_.WaitFor(&mu_, absl::ToChronoNanoseconds(timers_.begin()->first - now));
+        }
+      }
+      if (stopping_) return;
+      due = std::move(timers_.begin()->second);
+      timers_.erase(timers_.begin());
+    }
+    due();
+  }
+}
+
+}  // namespace evoke
