@@ -1,0 +1,141 @@
+// The canonical sum with AVX2 and FMA: two registers hold the 16 accumulators of one similarity.
+//
+// Accumulators 0..7 and 8..15 never meet before the first level of the tree, so a tile makes two passes over
+// the elements, one for each half. Then a tile of eight similarities needs eight registers and not sixteen,
+// and what it loads is used more often.
+#include <immintrin.h>
+
+#include "server/similarity/kernels.h"
+#include "server/similarity/tile_loops.h"
+
+namespace evoke::similarity_internal {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kHalf = 8;
+
+// See similarity_avx512.cc. Level8 is the addition of the two halves.
+inline __m256 Level4(__m256 x, __m256 y) {  // lanes l and l + 4: 128-bit blocks
+  return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+}
+inline __m256 Level2(__m256 x, __m256 y) {  // lanes l and l + 2, inside each block
+  return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xEE));
+}
+inline __m256 Level1(__m256 x, __m256 y) {  // lanes l and l + 1
+  return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x88), _mm256_shuffle_ps(x, y, 0xDD));
+}
+
+// Lane n of the result is the rest of the tree over acc[n].
+inline __m256 Reduce8(const __m256 (&acc)[8]) {
+  const __m256 g0 = Level4(acc[0], acc[4]);
+  const __m256 g1 = Level4(acc[1], acc[5]);
+  const __m256 g2 = Level4(acc[2], acc[6]);
+  const __m256 g3 = Level4(acc[3], acc[7]);
+  return Level1(Level2(g0, g1), Level2(g2, g3));
+}
+
+// All ones in the first `count` lanes; count <= 0 gives none, count >= 8 all.
+inline __m256i TailMask(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+struct Avx2 {
+  static constexpr size_t kQueries = 2;
+  static constexpr size_t kKeys = 4;
+
+  static float Similarity(const float* a, const float* b, int dim) {
+    __m256 low = _mm256_setzero_ps();
+    __m256 high = _mm256_setzero_ps();
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) {
+      low = _mm256_fmadd_ps(_mm256_loadu_ps(a + e), _mm256_loadu_ps(b + e), low);
+      high = _mm256_fmadd_ps(_mm256_loadu_ps(a + e + kHalf), _mm256_loadu_ps(b + e + kHalf), high);
+    }
+    if (e < dim) {
+      const __m256i in_low = TailMask(dim - e);
+      const __m256i in_high = TailMask(dim - e - kHalf);
+      low = _mm256_fmadd_ps(_mm256_maskload_ps(a + e, in_low), _mm256_maskload_ps(b + e, in_low), low);
+      high = _mm256_fmadd_ps(_mm256_maskload_ps(a + e + kHalf, in_high),
+                             _mm256_maskload_ps(b + e + kHalf, in_high), high);
+    }
+    const __m256 eight = _mm256_add_ps(low, high);
+    const __m256 four = Level4(eight, eight);
+    const __m256 two = Level2(four, four);
+    return _mm256_cvtss_f32(Level1(two, two));
+  }
+
+  static void Tile(const float* const* q, const float* const* k, int dim, float* out) {
+    __m256 low[8];
+    __m256 high[8];
+    TileHalf(q, k, 0, dim, low);
+    TileHalf(q, k, kHalf, dim, high);
+#pragma GCC unroll 8
+    for (int n = 0; n < 8; ++n) low[n] = _mm256_add_ps(low[n], high[n]);
+    _mm256_storeu_ps(out, Reduce8(low));
+  }
+
+  static void Row(const float* query, const float* const* k, int dim, float* out) {
+    __m256 low[8];
+    __m256 high[8];
+    RowHalf(query, k, 0, dim, low);
+    RowHalf(query, k, kHalf, dim, high);
+#pragma GCC unroll 8
+    for (int n = 0; n < 8; ++n) low[n] = _mm256_add_ps(low[n], high[n]);
+    _mm256_storeu_ps(out, Reduce8(low));
+  }
+
+ private:
+  // acc[4 i + j]: accumulators half, .., half + 7 of the similarity of q[i] and k[j].
+  static inline void TileHalf(const float* const* q, const float* const* k, int half, int dim,
+                              __m256 (&acc)[8]) {
+#pragma GCC unroll 8
+    for (int n = 0; n < 8; ++n) acc[n] = _mm256_setzero_ps();
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) {
+      const __m256 key[4] = {_mm256_loadu_ps(k[0] + e + half), _mm256_loadu_ps(k[1] + e + half),
+                             _mm256_loadu_ps(k[2] + e + half), _mm256_loadu_ps(k[3] + e + half)};
+      const __m256 query[2] = {_mm256_loadu_ps(q[0] + e + half), _mm256_loadu_ps(q[1] + e + half)};
+#pragma GCC unroll 8
+      for (int n = 0; n < 8; ++n) acc[n] = _mm256_fmadd_ps(query[n / 4], key[n % 4], acc[n]);
+    }
+    if (e < dim) {
+      const __m256i in = TailMask(dim - e - half);
+#pragma GCC unroll 8
+      for (int n = 0; n < 8; ++n) {
+        acc[n] = _mm256_fmadd_ps(_mm256_maskload_ps(q[n / 4] + e + half, in),
+                                 _mm256_maskload_ps(k[n % 4] + e + half, in), acc[n]);
+      }
+    }
+  }
+
+  // acc[j]: accumulators half, .., half + 7 of the similarity of query and k[j].
+  static inline void RowHalf(const float* query, const float* const* k, int half, int dim, __m256 (&acc)[8]) {
+#pragma GCC unroll 8
+    for (int n = 0; n < 8; ++n) acc[n] = _mm256_setzero_ps();
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) {
+      const __m256 x = _mm256_loadu_ps(query + e + half);
+#pragma GCC unroll 8
+      for (int n = 0; n < 8; ++n) {
+        acc[n] = _mm256_fmadd_ps(x, _mm256_loadu_ps(k[n] + e + half), acc[n]);
+      }
+    }
+    if (e < dim) {
+      const __m256i in = TailMask(dim - e - half);
+      const __m256 x = _mm256_maskload_ps(query + e + half, in);
+#pragma GCC unroll 8
+      for (int n = 0; n < 8; ++n) {
+        acc[n] = _mm256_fmadd_ps(x, _mm256_maskload_ps(k[n] + e + half, in), acc[n]);
+      }
+    }
+  }
+};
+
+using Loops = TileLoops<Avx2>;
+
+}  // namespace
+
+constinit const SimilarityKernels kAvx2Kernels = {SimdPath::kAvx2, Avx2::Similarity, Loops::Many,
+                                                  Loops::Block, Loops::Gather};
+
+}  // namespace evoke::similarity_internal

@@ -1,0 +1,134 @@
+// The canonical sum with AVX-512F: one register holds the 16 accumulators of one similarity.
+//
+// Lane l of a register is accumulator l, so a vector fma is the definition's step for 16 elements at once,
+// and a masked load supplies the zeros of a missing tail (masked elements are never read).
+#include <immintrin.h>
+
+#include "server/similarity/kernels.h"
+#include "server/similarity/tile_loops.h"
+
+namespace evoke::similarity_internal {
+namespace {
+
+constexpr int kLanes = 16;
+
+// The four levels of the tree, each for two registers (or register pairs) at once: the low halves of x and y
+// plus their high halves. A level halves the lanes of a similarity and doubles the similarities of a
+// register.
+inline __m512 Level8(__m512 x, __m512 y) {  // lanes l and l + 8: 256-bit halves
+  return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xEE));
+}
+inline __m512 Level4(__m512 x, __m512 y) {  // lanes l and l + 4: neighboring 128-bit blocks
+  return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xDD));
+}
+inline __m512 Level2(__m512 x, __m512 y) {  // lanes l and l + 2, inside each block
+  return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xEE));
+}
+inline __m512 Level1(__m512 x, __m512 y) {  // lanes l and l + 1
+  return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xDD));
+}
+// [a, b, c, d] by blocks, each block the four partial sums of one similarity.
+inline __m512 Quarter(__m512 a, __m512 b, __m512 c, __m512 d) {
+  return Level4(Level8(a, b), Level8(c, d));
+}
+
+// Lane n of the result is the tree over acc[n]. Block i, element j comes from group j's member i, so group j
+// is j, j + 4, j + 8, j + 12.
+inline __m512 Reduce16(const __m512 (&acc)[16]) {
+  const __m512 g0 = Quarter(acc[0], acc[4], acc[8], acc[12]);
+  const __m512 g1 = Quarter(acc[1], acc[5], acc[9], acc[13]);
+  const __m512 g2 = Quarter(acc[2], acc[6], acc[10], acc[14]);
+  const __m512 g3 = Quarter(acc[3], acc[7], acc[11], acc[15]);
+  return Level1(Level2(g0, g1), Level2(g2, g3));
+}
+
+// The same for 8: after the last level block i holds similarities 2 i and 2 i + 1, twice.
+inline __m256 Reduce8(const __m512 (&acc)[8]) {
+  const __m512 g0 = Quarter(acc[0], acc[2], acc[4], acc[6]);
+  const __m512 g1 = Quarter(acc[1], acc[3], acc[5], acc[7]);
+  const __m512 pairs = Level2(g0, g1);
+  const __m512i pick = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+  return _mm512_castps512_ps256(_mm512_permutexvar_ps(pick, Level1(pairs, pairs)));
+}
+
+inline __mmask16 TailMask(int missing_from) {
+  return static_cast<__mmask16>((1u << missing_from) - 1u);
+}
+
+struct Avx512 {
+  // 16 accumulators, 4 queries and 4 keys: 24 of 32 registers, 8 loads for 16 multiplications.
+  static constexpr size_t kQueries = 4;
+  static constexpr size_t kKeys = 4;
+
+  static float Similarity(const float* a, const float* b, int dim) {
+    __m512 acc = _mm512_setzero_ps();
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) {
+      acc = _mm512_fmadd_ps(_mm512_loadu_ps(a + e), _mm512_loadu_ps(b + e), acc);
+    }
+    if (e < dim) {
+      const __mmask16 in = TailMask(dim - e);
+      acc = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in, a + e), _mm512_maskz_loadu_ps(in, b + e), acc);
+    }
+    const __m512 quarter = Level4(Level8(acc, acc), Level8(acc, acc));
+    const __m512 half = Level2(quarter, quarter);
+    return _mm512_cvtss_f32(Level1(half, half));
+  }
+
+  static void Tile(const float* const* q, const float* const* k, int dim, float* out) {
+    __m512 acc[16];
+#pragma GCC unroll 16
+    for (int n = 0; n < 16; ++n) acc[n] = _mm512_setzero_ps();
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) {
+      const __m512 key[4] = {_mm512_loadu_ps(k[0] + e), _mm512_loadu_ps(k[1] + e), _mm512_loadu_ps(k[2] + e),
+                             _mm512_loadu_ps(k[3] + e)};
+#pragma GCC unroll 16
+      for (int n = 0; n < 16; ++n) {
+        acc[n] = _mm512_fmadd_ps(_mm512_loadu_ps(q[n / 4] + e), key[n % 4], acc[n]);
+      }
+    }
+    if (e < dim) {
+      const __mmask16 in = TailMask(dim - e);
+#pragma GCC unroll 16
+      for (int n = 0; n < 16; ++n) {
+        acc[n] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in, q[n / 4] + e),
+                                 _mm512_maskz_loadu_ps(in, k[n % 4] + e), acc[n]);
+      }
+    }
+    _mm512_storeu_ps(out, Reduce16(acc));
+  }
+
+  // Eight chains are what the latency of an fma needs on a machine that starts two in a cycle.
+  static void Row(const float* query, const float* const* k, int dim, float* out) {
+    __m512 acc[8];
+#pragma GCC unroll 8
+    for (int n = 0; n < 8; ++n) acc[n] = _mm512_setzero_ps();
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) {
+      const __m512 x = _mm512_loadu_ps(query + e);
+#pragma GCC unroll 8
+      for (int n = 0; n < 8; ++n) {
+        acc[n] = _mm512_fmadd_ps(x, _mm512_loadu_ps(k[n] + e), acc[n]);
+      }
+    }
+    if (e < dim) {
+      const __mmask16 in = TailMask(dim - e);
+      const __m512 x = _mm512_maskz_loadu_ps(in, query + e);
+#pragma GCC unroll 8
+      for (int n = 0; n < 8; ++n) {
+        acc[n] = _mm512_fmadd_ps(x, _mm512_maskz_loadu_ps(in, k[n] + e), acc[n]);
+      }
+    }
+    _mm256_storeu_ps(out, Reduce8(acc));
+  }
+};
+
+using Loops = TileLoops<Avx512>;
+
+}  // namespace
+
+constinit const SimilarityKernels kAvx512Kernels = {SimdPath::kAvx512, Avx512::Similarity, Loops::Many,
+                                                    Loops::Block, Loops::Gather};
+
+}  // namespace evoke::similarity_internal
