@@ -1,0 +1,85 @@
+#include "server/memory/shard_slots.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace evoke {
+
+ShardSlots::ShardSlots(SlotTable table, AgeOrder ages, ValueIndex values, FreeSlots free)
+    : table_(std::move(table)), ages_(std::move(ages)), values_(std::move(values)), free_(std::move(free)) {}
+
+absl::StatusOr<ShardSlots> ShardSlots::Create(uint32_t capacity, uint32_t dim) {
+  absl::StatusOr<SlotTable> table = SlotTable::Create(capacity, dim);
+  if (!table.ok()) return table.status();
+  AgeOrder ages(capacity);
+  ValueIndex values(capacity);
+  if (!ages.ok() || !values.ok()) {
+    return absl::ResourceExhaustedError(absl::StrCat("no memory for the orders of ", capacity, " slots"));
+  }
+  return ShardSlots(*std::move(table), std::move(ages), std::move(values), FreeSlots(capacity));
+}
+
+void ShardSlots::Load(uint32_t position, const SlotFields& fields, absl::Span<const float> key) {
+  assert(!table_.IsLive(position) && ages_.oldest() == AgeOrder::kNone);
+  table_.Set(position, fields, key);
+  free_.Take(position);
+}
+
+void ShardSlots::FinishLoad() {
+  std::vector<uint32_t> live;
+  live.reserve(table_.live_count());
+  for (uint32_t position = 0; position < table_.rows(); ++position) {
+    if (table_.IsLive(position)) live.push_back(position);
+  }
+  std::sort(live.begin(), live.end(), [this](uint32_t a, uint32_t b) {
+    return std::pair(table_.written_step(a), a) < std::pair(table_.written_step(b), b);
+  });
+  for (const uint32_t position : live) {
+    const SlotFields fields = table_.fields(position);
+    ages_.PushBack(position);
+    values_.Add(position, fields.value, fields.hits);
+  }
+}
+
+void ShardSlots::Write(uint32_t position, const SlotFields& fields, absl::Span<const float> key) {
+  if (!table_.IsLive(position)) {
+    free_.Take(position);
+    ages_.PushBack(position);
+    values_.Add(position, fields.value, fields.hits);
+  } else {
+    const SlotFields old = table_.fields(position);
+    ages_.MoveToBack(position);
+    if (old.value == fields.value) {
+      values_.Renew(position, old.value, old.hits, fields.hits);
+    } else {
+      values_.Remove(position, old.value, old.hits);
+      values_.Add(position, fields.value, fields.hits);
+    }
+  }
+  table_.Set(position, fields, key);
+}
+
+void ShardSlots::Free(uint32_t position) {
+  const SlotFields old = table_.fields(position);
+  values_.Remove(position, old.value, old.hits);
+  ages_.Remove(position);
+  free_.Give(position);
+  table_.Unset(position);
+}
+
+void ShardSlots::Clear() {
+  table_.Clear();
+  ages_.Clear();
+  values_.Clear();
+  free_.Clear();
+}
+
+uint64_t ShardSlots::MemoryBytes() const {
+  return table_.MemoryBytes() + ages_.MemoryBytes() + values_.MemoryBytes() + free_.MemoryBytes();
+}
+
+}  // namespace evoke

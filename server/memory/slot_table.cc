@@ -1,0 +1,69 @@
+#include "server/memory/slot_table.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace evoke {
+
+// No padding between keys: at dim 1 a row padded to a cache line would take 16 times its size, and the canonical
+// similarity gains nothing from alignment.
+SlotTable::SlotTable(uint32_t capacity, uint32_t dim)
+    : capacity_(capacity),
+      dim_(dim),
+      keys_(size_t{capacity} * dim, /*huge_pages=*/true),
+      values_(capacity),
+      written_steps_(capacity),
+      hits_(capacity),
+      live_((size_t{capacity} + 63) / 64) {}
+
+absl::StatusOr<SlotTable> SlotTable::Create(uint32_t capacity, uint32_t dim) {
+  SlotTable table(capacity, dim);
+  if (!table.keys_.ok() || !table.values_.ok() || !table.written_steps_.ok() || !table.hits_.ok() ||
+      !table.live_.ok()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the table of ", capacity, " slots x ", dim, " dimensions"));
+  }
+  return table;
+}
+
+void SlotTable::Set(uint32_t position, const SlotFields& fields, absl::Span<const float> key) {
+  assert(position < capacity_ && key.size() == dim_);
+  std::memcpy(keys_.data() + size_t{position} * dim_, key.data(), sizeof(float) * dim_);
+  values_[position] = fields.value;
+  written_steps_[position] = fields.written_step;
+  hits_[position] = fields.hits;
+  if (!IsLive(position)) {
+    live_[position >> 6] |= uint64_t{1} << (position & 63);
+    ++live_count_;
+    rows_ = std::max(rows_, position + 1);
+  }
+  ++rows_touched_;
+}
+
+void SlotTable::Unset(uint32_t position) {
+  assert(IsLive(position));
+  live_[position >> 6] &= ~(uint64_t{1} << (position & 63));
+  --live_count_;
+  ++rows_touched_;
+}
+
+void SlotTable::Clear() {
+  keys_.Rezero();
+  values_.Rezero();
+  written_steps_.Rezero();
+  hits_.Rezero();
+  live_.Rezero();
+  live_count_ = 0;
+  rows_ = 0;
+}
+
+uint64_t SlotTable::MemoryBytes() const {
+  const uint64_t row_bytes = sizeof(float) * dim_ + sizeof(int64_t) + sizeof(uint64_t) + sizeof(uint32_t);
+  return rows_ * row_bytes + live_.bytes();
+}
+
+}  // namespace evoke
