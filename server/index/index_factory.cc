@@ -1,0 +1,19 @@
+#include "server/index/index_factory.h"
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "server/index/faiss_flat_index.h"
+#include "server/index/flat_index.h"
+
+namespace evoke {
+
+absl::StatusOr<std::unique_ptr<Index>> CreateIndex(std::string_view name, const IndexOptions& options) {
+  if (options.dim == 0) return absl::InvalidArgumentError("an index needs a dimension");
+  if (name == "flat") return std::make_unique<FlatIndex>(options.parallel);
+  if (name == "faiss_flat") return std::make_unique<FaissFlatIndex>(options);
+  return absl::InvalidArgumentError(absl::StrCat("there is no index \"", std::string(name), "\", only flat and faiss_flat"));
+}
+
+}  // namespace evoke

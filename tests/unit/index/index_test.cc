@@ -1,0 +1,344 @@
+// Exact indexes against the plainest answer: the similarity of every live key, sorted.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/base/thread_pool.h"
+#include "server/index/index_factory.h"
+#include "server/index/top_candidates.h"
+#include "server/similarity/similarity.h"
+#include "tests/unit/similarity/random_vectors.h"
+
+namespace evoke {
+namespace {
+
+// A key matrix as a shard has one, with a stride that is not the dimension.
+class Keys {
+ public:
+  Keys(uint32_t capacity, uint32_t dim) : dim_(dim), stride_(dim + 3), data_(size_t{capacity} * stride_, 7.0f) {
+    live_.resize((capacity + 63) / 64);
+  }
+  void Set(uint32_t position, const std::vector<float>& key) {
+    std::copy(key.begin(), key.end(), data_.begin() + position * stride_);
+    live_[position >> 6] |= uint64_t{1} << (position & 63);
+    rows_ = std::max(rows_, position + 1);
+  }
+  void Unset(uint32_t position) { live_[position >> 6] &= ~(uint64_t{1} << (position & 63)); }
+  std::vector<float> Get(uint32_t position) const {
+    return {data_.begin() + position * stride_, data_.begin() + position * stride_ + dim_};
+  }
+  KeyMatrixView View() const {
+    uint64_t count = 0;
+    for (const uint64_t word : live_) count += static_cast<uint64_t>(__builtin_popcountll(word));
+    return {data_.data(), stride_, dim_, rows_, live_.data(), count};
+  }
+
+ private:
+  uint32_t dim_;
+  size_t stride_;
+  uint32_t rows_ = 0;
+  std::vector<float> data_;
+  std::vector<uint64_t> live_;
+};
+
+SearchResult Naive(const KeyMatrixView& keys, const float* row, uint32_t want) {
+  SearchResult result;
+  for (uint32_t p = 0; p < keys.rows; ++p) {
+    if (!keys.IsLive(p)) continue;
+    result.candidates.push_back({p, Similarity(row, keys.data + p * keys.stride, static_cast<int>(keys.dim))});
+  }
+  std::sort(result.candidates.begin(), result.candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return Before(a, b); });
+  if (result.candidates.size() > want) {
+    result.candidates.resize(want);
+    result.bound = SearchResult::Bound::kLast;
+  }
+  return result;
+}
+
+std::vector<float> Unit(std::mt19937_64& random, uint32_t dim) {
+  std::vector<float> x = RandomVector(random, Kind::kNormal, dim);
+  Normalise(x.data(), static_cast<int>(dim), x.data());
+  return x;
+}
+
+constexpr size_t kBackwards = 1000;  // one thread, the last part first
+
+struct Setup {
+  const char* name;
+  size_t threads;  // 0: without Parallel
+};
+void PrintTo(const Setup& s, std::ostream* out) { *out << s.name << " on " << s.threads; }
+
+class IndexTest : public ::testing::TestWithParam<Setup> {
+ protected:
+  std::unique_ptr<Index> Make(uint32_t dim, uint32_t capacity) {
+    IndexOptions options{.dim = dim, .capacity = capacity};
+    const size_t threads = GetParam().threads;
+    if (threads == kBackwards) {
+      options.parallel = [](size_t count, const std::function<void(size_t)>& body) {
+        for (size_t i = count; i-- > 0;) body(i);
+      };
+    } else if (threads > 0) {
+      if (!pool_) pool_ = std::make_unique<ThreadPool>("test", threads);
+      options.parallel = [this, threads](size_t count, const std::function<void(size_t)>& body) {
+        ParallelFor(pool_.get(), threads, count, body);
+      };
+    }
+    return *CreateIndex(GetParam().name, options);
+  }
+  bool is_faiss() const { return std::string(GetParam().name) == "faiss_flat"; }
+
+  // Bit for bit what Naive says, for every row.
+  void ExpectExact(Index* index, const Keys& keys, const std::vector<std::vector<float>>& rows,
+                   const std::vector<uint32_t>& want) {
+    const KeyMatrixView view = keys.View();
+    std::vector<float> packed;
+    for (const auto& row : rows) packed.insert(packed.end(), row.begin(), row.end());
+    const std::vector<SearchResult> results = index->Search(view, packed.data(), want);
+    ASSERT_EQ(results.size(), rows.size());
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const SearchResult expected = Naive(view, rows[r].data(), want[r]);
+      ASSERT_EQ(results[r].bound, expected.bound) << "row " << r;
+      ASSERT_EQ(results[r].candidates.size(), expected.candidates.size()) << "row " << r;
+      for (size_t i = 0; i < expected.candidates.size(); ++i) {
+        const Candidate& a = results[r].candidates[i];
+        const Candidate& b = expected.candidates[i];
+        ASSERT_TRUE(a.position == b.position && std::memcmp(&a.similarity, &b.similarity, sizeof(float)) == 0)
+            << "row " << r << ", place " << i << " of " << want[r] << ": " << a.position << " " << a.similarity
+            << ", expected " << b.position << " " << b.similarity;
+      }
+    }
+  }
+
+  std::unique_ptr<ThreadPool> pool_;
+};
+
+TEST_P(IndexTest, NothingIsFoundInAnEmptyShard) {
+  std::unique_ptr<Index> index = Make(4, 0);
+  Keys keys(0, 4);
+  index->Rebuild(keys.View());
+  ExpectExact(index.get(), keys, {{1, 0, 0, 0}}, {5});
+}
+
+TEST_P(IndexTest, RandomKeysOfEveryDimension) {
+  std::mt19937_64 random = SeededGenerator();
+  for (const uint32_t dim : {1u, 2u, 15u, 16u, 17u, 64u, 100u, 128u, 1000u, 4096u}) {
+    const uint32_t count = dim > 500 ? 333 : 5003;
+    std::unique_ptr<Index> index = Make(dim, count + 5);
+    Keys keys(count + 5, dim);
+    for (uint32_t p = 0; p < count; ++p) keys.Set(p, Unit(random, dim));
+    index->Rebuild(keys.View());
+    std::vector<std::vector<float>> rows;
+    std::vector<uint32_t> want;
+    for (int r = 0; r < 67; ++r) {
+      rows.push_back(r % 5 == 0 ? keys.Get(static_cast<uint32_t>(random() % count)) : Unit(random, dim));
+      want.push_back(1 + static_cast<uint32_t>(random() % (r % 7 == 0 ? count + 10 : 50)));
+    }
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(index.get(), keys, rows, want)) << "dim " << dim;
+  }
+}
+
+// What FAISS's order alone gets wrong: thousands of keys whose similarities lie closer than its rounding.
+TEST_P(IndexTest, NearTiesByTheThousand) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 128;
+  constexpr uint32_t kCount = 9001;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> center = Unit(random, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) {
+    std::vector<float> key = center;
+    if (p % 3 == 0) {
+      key = Unit(random, kDim);
+    } else {
+      for (int e = 0; e < 4; ++e) key[random() % kDim] += std::ldexp(1.0f, -20 - static_cast<int>(random() % 4));
+      Normalise(key.data(), kDim, key.data());
+    }
+    keys.Set(p, key);
+  }
+  index->Rebuild(keys.View());
+  std::vector<std::vector<float>> rows{center};
+  for (int r = 0; r < 9; ++r) {
+    rows.push_back(keys.Get(static_cast<uint32_t>(random() % kCount)));
+    std::vector<float> close = center;
+    close[random() % kDim] += 0.01f;
+    Normalise(close.data(), kDim, close.data());
+    rows.push_back(close);
+  }
+  ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 256));
+  EXPECT_EQ(index->stats().uncertified_rows > 0, is_faiss());
+}
+
+TEST_P(IndexTest, ExactTiesAcrossTheCutGoToTheLowerPosition) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 64;
+  constexpr uint32_t kCount = 40'001;  // several parts of a scan
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  std::vector<std::vector<float>> few;
+  for (int i = 0; i < 7; ++i) few.push_back(Unit(random, kDim));
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, few[random() % few.size()]);
+  index->Rebuild(keys.View());
+  const std::vector<std::vector<float>> rows{few[0], few[1], Unit(random, kDim)};
+  ExpectExact(index.get(), keys, rows, {100, 6000, 100});
+  // All equal: only the position decides.
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, few[0]);
+  index->Rebuild(keys.View());
+  ExpectExact(index.get(), keys, rows, {33, 1, 2000});
+}
+
+// Components far below the smallest normal number, and similarities of +0 and -0, which are equal.
+TEST_P(IndexTest, SubnormalComponentsZerosAndAntipodes) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 20;
+  constexpr uint32_t kCount = 3001;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> pole = Unit(random, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) {
+    std::vector<float> key(kDim, random() % 2 == 0 ? 0.0f : -0.0f);
+    switch (random() % 4) {
+      case 0:
+        key = pole;
+        for (float& x : key) x = -x;
+        break;
+      case 1:
+        key[random() % 2] = random() % 2 == 0 ? 1.0f : -1.0f;
+        break;
+      case 2:
+        key = RandomVector(random, Kind::kVanishing, kDim);
+        for (float& x : key) x *= 0x1p-64f;
+        key[0] = 1.0f;
+        break;
+      default:
+        key = RandomVector(random, Kind::kWide, kDim);
+        for (float& x : key) x = std::abs(x) < 1 ? x : 0.0f;
+        key[5] = 1.0f;
+        Normalise(key.data(), kDim, key.data());
+    }
+    keys.Set(p, key);
+  }
+  index->Rebuild(keys.View());
+  std::vector<float> e7(kDim);
+  e7[7] = 1.0f;
+  std::vector<float> e0(kDim);
+  e0[0] = -1.0f;
+  ExpectExact(index.get(), keys, {pole, e7, e0, Unit(random, kDim)}, {50, 700, 2000, 1});
+}
+
+// Every step of a long life, with positions free at all places.
+TEST_P(IndexTest, OverwritesErasesAndGrowth) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 32;
+  constexpr uint32_t kCapacity = 20'011;
+  std::unique_ptr<Index> index = Make(kDim, kCapacity);
+  Keys keys(kCapacity, kDim);
+  const std::vector<float> center = Unit(random, kDim);
+  uint32_t reach = 100;
+  for (int round = 0; round < 30; ++round) {
+    reach = std::min<uint32_t>(kCapacity, reach + reach / 4);
+    std::vector<uint32_t> erased;
+    std::vector<uint32_t> written;
+    for (uint32_t i = 0; i < reach / 4; ++i) {
+      const uint32_t p = static_cast<uint32_t>(random() % reach);
+      if (random() % 3 == 0) {
+        keys.Unset(p);
+        erased.push_back(p);
+      } else if (std::find(erased.begin(), erased.end(), p) == erased.end()) {
+        std::vector<float> key = random() % 3 == 0 ? center : Unit(random, kDim);
+        if (random() % 4 == 0) {
+          for (float& x : key) x = -x;
+        }
+        keys.Set(p, key);
+        written.push_back(p);
+      }
+    }
+    std::erase_if(written, [&](uint32_t p) { return !keys.View().IsLive(p); });
+    index->Erase(erased);
+    index->Upsert(keys.View(), written);
+    if (round == 20) index->Rebuild(keys.View());
+    std::vector<std::vector<float>> rows{center};
+    for (int r = 0; r < 5; ++r) rows.push_back(Unit(random, kDim));
+    std::vector<float> antipode = center;
+    for (float& x : antipode) x = -x;
+    rows.push_back(antipode);
+    const auto live = static_cast<uint32_t>(keys.View().live_count);
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(index.get(), keys, rows, {40, 1, 7, 300, live + 1, std::max(1u, live), 20}))
+        << "round " << round;
+  }
+}
+
+// A certified search must not be the scan in disguise.
+TEST_P(IndexTest, RandomKeysAreCertifiedWithoutAnotherSearch) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 64;
+  constexpr uint32_t kCount = 10'000;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, Unit(random, kDim));
+  index->Rebuild(keys.View());
+  std::vector<std::vector<float>> rows;
+  for (int r = 0; r < 100; ++r) rows.push_back(Unit(random, kDim));
+  ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 64));
+  EXPECT_EQ(index->stats().uncertified_rows, 0u);
+  EXPECT_EQ(index->stats().scanned_rows, is_faiss() ? 0u : 100u * kCount);
+  EXPECT_LE(index->MemoryBytes(), is_faiss() ? kCount * kDim * sizeof(float) * 101 / 100 + 4096 : 0);
+}
+
+// Keys that are not of unit norm must not slip through the certificate either.
+TEST_P(IndexTest, LongKeysWidenTheBound) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 96;
+  constexpr uint32_t kCount = 4000;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> center = RandomVector(random, Kind::kNormal, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) {
+    std::vector<float> key = center;
+    for (float& x : key) x *= 1000.0f;
+    key[random() % kDim] += std::ldexp(1.0f, -static_cast<int>(random() % 16));
+    keys.Set(p, key);
+  }
+  index->Rebuild(keys.View());
+  ExpectExact(index.get(), keys, {center, Unit(random, kDim)}, {100, 100});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, IndexTest,
+                         ::testing::Values(Setup{"flat", 0}, Setup{"flat", 2}, Setup{"flat", 8}, Setup{"flat", kBackwards},
+                                           Setup{"faiss_flat", 0}, Setup{"faiss_flat", 1}, Setup{"faiss_flat", 2},
+                                           Setup{"faiss_flat", 8}, Setup{"faiss_flat", kBackwards}),
+                         [](const auto& info) {
+                           return std::string(info.param.name) + "_" + std::to_string(info.param.threads);
+                         });
+
+TEST(IndexFactoryTest, AnUnknownNameIsRefusedWithTheKnownOnes) {
+  const absl::Status status = CreateIndex("hnsw", {.dim = 4, .capacity = 4}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("\"hnsw\", only flat and faiss_flat"));
+}
+
+TEST(TopCandidatesTest, KeepsTheBestAndOfEqualOnesTheEarliest) {
+  TopCandidates top(3);
+  std::mt19937_64 random = SeededGenerator();
+  std::vector<Candidate> all;
+  for (uint32_t p = 0; p < 5000; ++p) {
+    const Candidate c{p, static_cast<float>(random() % 40) / 40.0f - 0.5f};
+    all.push_back(c);
+    if (c.similarity >= top.floor()) top.Push(c);
+  }
+  const auto before = [](const Candidate& a, const Candidate& b) { return Before(a, b); };
+  std::sort(all.begin(), all.end(), before);
+  std::vector<Candidate> pool = top.pool();
+  std::sort(pool.begin(), pool.end(), before);
+  ASSERT_GE(pool.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(pool[i].position, all[i].position);
+}
+
+}  // namespace
+}  // namespace evoke
