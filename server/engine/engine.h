@@ -1,0 +1,142 @@
+// The turn: what a memory does with a handful of tasks, as a state machine.
+//
+//   admit -> propose -> answer reads -> decide <-> more / fetch -> commit -> reply -> apply
+//
+// RunTurn admits the tasks in arrival order, packs their rows, and asks all shards once. Reads are answered from the
+// state at the turn's start; mutations are decided in arrival order, each on what the earlier ones left, become one
+// TurnRecord and one commit, and are then acknowledged and applied. Steps are driven by completions: nothing waits on
+// a stack, so a slow shard, a lost one and a simulated one are the same code.
+//
+// Owns shards, sessions and the numbers of the memory; holds no state of single slots beyond the turn at hand.
+// Threads: memory's strand only; completions from elsewhere are posted to it.
+// Failure: when `done` gets an error the memory's durable state is unknown and the engine must be thrown away and
+// recovered; every task was answered with UNAVAILABLE / COMMIT_UNKNOWN.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "server/base/clock.h"
+#include "server/base/thread_pool.h"
+#include "server/engine/engine_probe.h"
+#include "server/engine/executor.h"
+#include "server/engine/sessions.h"
+#include "server/engine/shard_set.h"
+#include "server/engine/task.h"
+#include "server/memory/batch_plan.h"
+#include "server/memory/turn_view.h"
+#include "storage/slot_store.h"
+#include "storage/turn_log.h"
+
+namespace evoke {
+
+// The numbers that name a memory's state.
+struct EngineState {
+  StateName name;
+  Hash128 chain;
+  Hash128 state_hash;
+  uint64_t live_count = 0;
+  uint64_t distinct_values = 0;
+  size_t sessions = 0;
+};
+
+class Engine {
+ public:
+  struct Parts {
+    MemorySpec spec;
+    EngineOptions options;
+    EngineState state;                  // as recovered
+    std::unique_ptr<ShardSet> shards;   // applied up to state.name.turn
+    Sessions sessions;
+    SlotStore* store = nullptr;         // for payloads and stored replies; must outlive the engine
+    TurnLog* log = nullptr;             // must outlive the engine
+    Strand* strand = nullptr;           // the memory's
+    Scheduler* io = nullptr;            // for reads of the store that may block
+    Clock* clock = nullptr;
+    EngineProbe* probe = nullptr;       // may be null
+  };
+  explicit Engine(Parts parts);
+  ~Engine();
+
+  // Runs one turn; `done` on the strand when it is applied. A Clear must be alone.
+  // Requires: no turn is running; fewer than max_sessions mutations; all rows have the spec's key_dim.
+  using Done = std::function<void(absl::Status)>;
+  void RunTurn(std::vector<Task> tasks, Done done);
+
+  const EngineState& state() const { return state_; }
+  size_t shard_count() const { return shards_->count(); }
+  void Figures(Shard::Done<std::vector<ShardFigures>> done) { shards_->Figures(std::move(done)); }
+
+ private:
+  struct TurnWork;
+  using Next = void (Engine::*)();
+
+  // The steps, in order. Each ends by naming the next one in Begin, and Ready.
+  void AdmitAll();
+  void PackAndPropose();
+  void AnswerReads();
+  void SendReads();
+  void Decide();
+  void Commit();
+  void Committed();
+  void Applied();
+  void Finish();
+  void Fail(const absl::Status& why);  // instead of what is left
+
+  bool Admit(size_t index);
+  bool AdmitMutation(size_t index, const MutationId& mutation);
+  void PackRows(uint32_t neighbors, const RowSet& rows, std::vector<uint32_t>* view_row);
+  void AskSlots(size_t index, const SlotsCall& call);
+  void AskShards(const Need& need, Next then);
+  bool AnswerQuery(size_t index, Need* need);
+  void SendQuery(size_t index);
+  void SendSlots(size_t index);
+  void SendStored(size_t index);
+  void ReadPayloads(std::vector<SlotPayloads> slots, std::function<void(std::vector<SlotPayloads>)> take);
+  bool ResolvePlan(size_t index, Need* need);
+  void BuildRecord();
+  void WriteSlots();
+  void ClearAll(size_t index);
+  void CountEvicted();
+  void TakeState();
+  void TakeMerged(const ProposeRequest& request, std::vector<Proposal> proposals);
+  void Report();
+  ReadPoint ShardPoint() const;
+  StateName NameAfter(Step step) const;
+  uint32_t Ask(uint32_t count) const { return options_.ask_one_at_a_time ? std::min(count, 1u) : count; }
+
+  // Counts completions that are under way; the step `next` runs on the strand when all have come.
+  void Begin(Next next, Phase phase);
+  template <typename T, typename Take>
+  Shard::Done<T> Expect(Take take);
+  void Arrived(const absl::Status& status);
+  void Ready();
+
+  // Constant.
+  const MemorySpec spec_;
+  const EngineOptions options_;
+  const std::unique_ptr<ShardSet> shards_;
+  SlotStore* const store_;
+  TurnLog* const log_;
+  Strand* const strand_;
+  Scheduler* const io_;
+  Clock* const clock_;
+  EngineProbe* const probe_;
+  // Strand only.
+  EngineState state_;
+  Sessions sessions_;
+  Turn shards_turn_;  // applied by all shards
+  struct Unapplied {
+    std::shared_ptr<const TurnRecord> record;
+    Effects effects;
+  };
+  std::deque<Unapplied> unapplied_;  // committed, not applied: more than none only with apply_lag_turns
+  std::unique_ptr<TurnWork> work_;   // null between turns
+};
+
+}  // namespace evoke

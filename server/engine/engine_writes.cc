@@ -1,0 +1,267 @@
+// The writing half of a turn: decide in arrival order, one record, one commit, then acknowledge and apply.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/errors.h"
+#include "server/engine/engine.h"
+#include "server/engine/turn_work.h"
+#include "server/memory/state_hash.h"
+
+namespace evoke {
+namespace {
+
+WriteKind KindOf(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kHit:
+      return WriteKind::kHit;
+    case Outcome::kMerged:
+      return WriteKind::kMerged;
+    case Outcome::kFolded:
+      return WriteKind::kFolded;
+    case Outcome::kEvict:
+      return WriteKind::kEvict;
+    default:
+      return WriteKind::kFree;
+  }
+}
+
+}  // namespace
+
+// --- decide --------------------------------------------------------------------------------------------------------
+
+bool Engine::ResolvePlan(size_t index, Need* need) {
+  TurnWork::Item& item = work_->items[index];
+  const ObserveCall& call = std::get<ObserveCall>(item.task.call);
+  if (item.plan == nullptr) {
+    BatchRows rows{.view_row = item.view_row,
+                   .values = call.values,
+                   .write = call.write,
+                   .norms = call.rows.norms,
+                   .payloads = call.payloads,
+                   .form = call.form,
+                   .confidence_gradient = call.confidence_gradient};
+    item.plan = std::make_unique<BatchPlan>(&spec_, &RuleOf(spec_.write_rule), std::move(rows), work_->view->step(),
+                                            /*batch=*/index + 1);
+  }
+  return item.plan->Resolve(work_->view.get(), need);
+}
+
+void Engine::Decide() {
+  const absl::Time began = clock_->Now();
+  for (size_t i = 0; i < work_->items.size(); ++i) {
+    TurnWork::Item& item = work_->items[i];
+    if (item.kind != TurnWork::Kind::kObserve || item.resolved) continue;
+    Need need;
+    item.resolved = ResolvePlan(i, &need);
+    if (!item.resolved) {
+      work_->report.phases[static_cast<int>(Phase::kDecide)] += clock_->Now() - began;
+      return AskShards(need, &Engine::Decide);
+    }
+  }
+  if (!work_->mutates()) return Finish();
+  BuildRecord();
+  work_->report.phases[static_cast<int>(Phase::kDecide)] += clock_->Now() - began;
+  Commit();
+}
+
+// --- the record ----------------------------------------------------------------------------------------------------
+
+StateName Engine::NameAfter(Step step) const {
+  StateName name = state_.name;
+  name.turn = work_->turn;
+  name.step = step;
+  if (work_->record->admin == AdminOp::kClear) name.epoch = name.epoch.Next();
+  return name;
+}
+
+void Engine::BuildRecord() {
+  work_->record = std::make_shared<TurnRecord>();
+  TurnRecord& record = *work_->record;
+  record.uid = state_.name.uid;
+  record.epoch = state_.name.epoch;
+  record.term = state_.name.term;
+  record.turn = work_->turn;
+  record.previous_chain = state_.chain;
+  record.step_before = state_.name.step;
+  record.step_after = work_->view->step();
+  record.state_hash = state_.state_hash;
+  record.live_after = work_->view->live();
+  for (size_t i = 0; i < work_->items.size(); ++i) {
+    TurnWork::Item& item = work_->items[i];
+    if (item.kind == TurnWork::Kind::kClear) {
+      ClearAll(i);
+    } else if (item.kind == TurnWork::Kind::kObserve) {
+      const ObserveCall& call = std::get<ObserveCall>(item.task.call);
+      ObserveReply reply{std::move(item.plan->result()), NameAfter(item.plan->step_after())};
+      item.reply = call.encode(reply);
+      sessions_.Complete(*call.mutation, item.reply, &work_->ops);
+      item.plan->result() = std::move(reply);  // for the report
+    }
+  }
+  sessions_.EndTurn(work_->turn, &work_->ops);
+  record.sessions = std::move(work_->ops);
+  WriteSlots();
+  work_->chain = EncodeTurnRecord(record).chain;
+}
+
+void Engine::ClearAll(size_t index) {
+  TurnWork::Item& item = work_->items[index];
+  const ClearCall& call = std::get<ClearCall>(item.task.call);
+  TurnRecord& record = *work_->record;
+  record.admin = AdminOp::kClear;
+  record.state_hash = {};
+  record.live_after = 0;
+  const ClearReply reply{.state = NameAfter(state_.name.step), .freed_slots = state_.live_count};
+  record.epoch = reply.state.epoch;
+  item.reply = call.encode(reply);
+  sessions_.Complete(call.mutation, item.reply, &work_->ops);
+}
+
+void Engine::WriteSlots() {
+  TurnRecord& record = *work_->record;
+  work_->effects = work_->view->TakeEffects();
+  for (auto& [slot, p] : work_->effects.slots) {
+    record.state_hash -= p.hash_before;
+    record.state_hash += SlotHash(slot, p.value, p.written_step, p.hits, p.key);
+    SlotWrite write{.slot = SlotId(slot),
+                    .kind = KindOf(p.outcome),
+                    .value = p.value,
+                    .written_step = Step(p.written_step),
+                    .hits = p.hits,
+                    .key = options_.apply_lag_turns > 0 ? p.key : std::move(p.key)};
+    for (PendingPayload& row : p.payloads) write.payloads.push_back({row.place, Step(row.step), std::move(row.bytes)});
+    std::sort(write.payloads.begin(), write.payloads.end(),
+              [](const PayloadRow& a, const PayloadRow& b) { return a.place < b.place; });
+    record.writes.push_back(std::move(write));
+  }
+  std::sort(record.writes.begin(), record.writes.end(),
+            [](const SlotWrite& a, const SlotWrite& b) { return a.written_step < b.written_step; });
+}
+
+// --- commit, acknowledge, apply ------------------------------------------------------------------------------------
+
+void Engine::Commit() {
+  Begin(&Engine::Committed, Phase::kCommit);
+  log_->Append(work_->record, [expected = Expect<bool>([](bool) {})](absl::Status s) {
+    expected(s.ok() ? absl::StatusOr<bool>(true) : absl::StatusOr<bool>(s));
+  });
+  CountEvicted();
+  Ready();
+}
+
+// For the figures alone: how many live slots the evicted values had. Asked while the commit is under way, from the
+// state at the turn's start, which the shards still have.
+void Engine::CountEvicted() {
+  ProposeRequest request{.at = ShardPoint(), .rows = work_->rows};
+  for (const TurnWork::Item& item : work_->items) {
+    if (item.kind != TurnWork::Kind::kObserve) continue;
+    for (int64_t value : item.plan->figures().evicted_values) {
+      if (work_->counted.insert(value).second) request.count_values.push_back(value);
+    }
+  }
+  if (request.count_values.empty()) return;
+  shards_->Propose(request, Expect<std::vector<Proposal>>([this](std::vector<Proposal> proposals) {
+                     for (const Proposal& p : proposals) {
+                       for (const ValueCount& count : p.counts) work_->view->AddCount(count);
+                     }
+                   }));
+}
+
+void Engine::Committed() {
+  TakeState();
+  for (TurnWork::Item& item : work_->items) {
+    if (item.kind == TurnWork::Kind::kObserve || item.kind == TurnWork::Kind::kClear) item.task.Reply(item.reply);
+  }
+  for (TurnWork::Item& item : work_->items) {
+    if (item.kind != TurnWork::Kind::kRetryInTurn) continue;
+    for (const TurnWork::Item& first : work_->items) {
+      if ((first.kind == TurnWork::Kind::kObserve || first.kind == TurnWork::Kind::kClear) &&
+          first.task.mutation()->session == item.task.mutation()->session &&
+          first.task.mutation()->number == item.task.mutation()->number) {
+        item.task.Reply(first.reply);
+      }
+    }
+  }
+  unapplied_.push_back({work_->record, std::move(work_->effects)});
+  // Acknowledged before it is applied: the next turn asks the shards after the Apply, in their order.
+  Begin(&Engine::Applied, Phase::kApply);
+  while (unapplied_.size() > (work_->record->admin == AdminOp::kNone ? options_.apply_lag_turns : 0)) {
+    shards_turn_ = unapplied_.front().record->turn;
+    shards_->Apply(unapplied_.front().record, [expected = Expect<bool>([](bool) {})](absl::Status s) {
+      expected(s.ok() ? absl::StatusOr<bool>(true) : absl::StatusOr<bool>(s));
+    });
+    unapplied_.pop_front();
+  }
+  Ready();
+}
+
+void Engine::TakeState() {
+  const TurnRecord& record = *work_->record;
+  state_.name = NameAfter(record.step_after);
+  state_.chain = work_->chain;
+  state_.state_hash = record.state_hash;
+  state_.live_count = record.live_after;
+  state_.sessions = sessions_.count();
+  if (record.admin == AdminOp::kClear) state_.distinct_values = 0;
+  for (const auto& [value, delta] : work_->effects.count_deltas) {
+    const uint64_t before = work_->view->Count(value).live_slots;  // the view no longer holds this turn's deltas
+    const uint64_t after = before + delta.first;
+    state_.distinct_values += (before == 0 && after > 0) - (before > 0 && after == 0);
+    work_->report.last_slots_evicted += before > 0 && after == 0;
+  }
+  work_->report.committed = true;
+}
+
+void Engine::Applied() { Finish(); }
+
+void Engine::Finish() {
+  Report();
+  const Done done = std::move(work_->done);
+  work_.reset();
+  done(absl::OkStatus());
+}
+
+void Engine::Fail(const absl::Status& why) {
+  const absl::Status unknown = MakeError(
+      absl::StatusCode::kUnavailable,
+      absl::StrCat("the outcome is not known until the memory is reloaded; retry with the same number (", why.message(),
+                   ")"),
+      {.reason = "COMMIT_UNKNOWN", .retry_delay = absl::Milliseconds(100)});
+  for (TurnWork::Item& item : work_->items) item.task.Fail(unknown);
+  const Done done = std::move(work_->done);
+  work_.reset();
+  done(why);
+}
+
+void Engine::Report() {
+  if (probe_ == nullptr) return;
+  TurnReport& report = work_->report;
+  for (const TurnWork::Item& item : work_->items) {
+    if (item.plan == nullptr) continue;
+    const ObserveCall& call = std::get<ObserveCall>(item.task.call);
+    const BatchResult& result = item.plan->result();
+    const BatchFigures& figures = item.plan->figures();
+    for (uint32_t r = 0; r < result.rows && call.writes(); ++r) report.outcomes[static_cast<int>(result.outcomes[r])]++;
+    report.evicted_ages.insert(report.evicted_ages.end(), figures.evicted_ages.begin(), figures.evicted_ages.end());
+    report.key_drifts.insert(report.key_drifts.end(), figures.key_drifts.begin(), figures.key_drifts.end());
+    for (uint32_t r = 0; r < result.rows && call.form != ObserveForm::kOutcomes; ++r) {
+      if (item.view_row[r] == BatchRows::kSkipped) continue;
+      report.scored.push_back({.answered = result.answered[r] != 0,
+                               .correct = result.answered[r] && result.values[r] == call.values[r],
+                               .written = call.write[r] != 0,
+                               .seen = figures.seen[r],
+                               .confidence = result.confidences[r],
+                               .loss = result.losses[r],
+                               .positive_found = result.positive_found[r] != 0,
+                               .negative_found = result.negative_found[r] != 0});
+    }
+  }
+  report.turn = state_.name.turn;
+  report.step = state_.name.step;
+  report.live_count = state_.live_count;
+  report.distinct_values = state_.distinct_values;
+  probe_->OnTurn(report);
+}
+
+}  // namespace evoke

@@ -1,0 +1,89 @@
+// One memory being served: its mailbox, its engine, and where it stands.
+//
+//   Submit -> mailbox -> (the memory's strand) drain a turn -> Engine::RunTurn -> every task's `done`
+//
+// A turn takes what waits in the mailbox, up to a number of rows, in arrival order; expired and cancelled tasks are
+// answered without work. A memory that is loading, or that reloads after a failed commit, refuses with UNAVAILABLE.
+//
+// Threads: thread-safe. Owned by the catalog through shared_ptr; calls in flight keep it alive.
+// Failure: after a failed commit every task of the turn gets UNAVAILABLE / COMMIT_UNKNOWN and the memory is recovered
+// from its store; if that cannot be opened for writing, reads go on and writes get READ_ONLY_DISK.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/thread_pool.h"
+#include "server/engine/engine_probe.h"
+#include "server/engine/task.h"
+#include "server/memory/memory_spec.h"
+#include "storage/slot_store.h"
+
+namespace evoke {
+
+// Options of the process for every memory. None of them changes a bit of any answer.
+struct EngineOptions {
+  uint32_t shards = 0;                 // parts searched in parallel; 0: min(cores, partitions)
+  std::string index = "flat";          // or "faiss_flat"
+  uint32_t max_turn_rows = 4096;       // rows that one turn takes; a larger request is alone in its turn
+  uint64_t mailbox_rows = 65536;       // rows that may wait; beyond: RESOURCE_EXHAUSTED / MAILBOX_FULL
+  uint32_t max_sessions = 1024;        // a memory
+  uint32_t max_unacknowledged = 16;    // replies a session
+  uint64_t max_reply_bytes = uint64_t{64} << 20;  // stored replies a memory
+  bool ask_one_at_a_time = false;      // tests: ask shards for 1 of everything, so that second requests are exercised
+  uint32_t apply_lag_turns = 0;        // tests: shards are that many turns late
+};
+
+enum class MemoryState : uint8_t { kLoading = 1, kServing = 2, kReadOnly = 3, kFailed = 4, kDraining = 5 };
+
+// What others may know of a memory at any time, without waiting for a turn.
+struct MemoryFigures {
+  std::string name;
+  MemoryUid uid;
+  MemorySpec spec;
+  MemoryState state = MemoryState::kLoading;
+  absl::Status why;                // kReadOnly, kFailed
+  Epoch epoch;
+  Turn turn;
+  Step step;
+  Hash128 state_hash;
+  uint64_t live_count = 0;
+  uint64_t distinct_values = 0;
+  uint32_t shards = 0;
+  std::string index;
+  uint64_t ram_bytes = 0;
+  uint64_t stored_bytes = 0;
+  uint32_t sessions = 0;
+  uint64_t slots_loaded = 0;
+  uint64_t slots_to_load = 0;
+  Turn first_kept_turn;
+  uint64_t mailbox_rows = 0;       // waiting now
+  uint64_t uncertified_rows = 0;   // since start
+  std::vector<uint64_t> sampled_ages;  // ascending; of a sample of the live slots
+};
+
+class Executor : public std::enable_shared_from_this<Executor> {
+ public:
+  virtual ~Executor() = default;
+
+  // Requires: the task's rows fit the spec. `done` of its call runs exactly once, perhaps before this returns.
+  virtual void Submit(Task task) = 0;
+
+  virtual const std::string& name() const = 0;
+  virtual const MemoryUid& uid() const = 0;
+  virtual const MemorySpec& spec() const = 0;
+  virtual MemoryFigures figures() const = 0;
+
+  // Refuses new mutations with UNAVAILABLE / DRAINING; reads go on.
+  virtual void StopMutations() = 0;
+  // Refuses everything new (with `why`), finishes what was accepted, then runs `done`, once, on any thread.
+  virtual void Close(absl::Status why, std::function<void()> done) = 0;
+};
+
+}  // namespace evoke

@@ -1,0 +1,97 @@
+// The executor of a memory in this process: mailbox, turns, reload after a failed commit. Contract: executor.h.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "server/base/mutex.h"
+#include "server/engine/engine.h"
+#include "server/engine/executor.h"
+#include "server/engine/recovery.h"
+#include "storage/slot_store.h"
+#include "storage/turn_log.h"
+
+namespace evoke {
+
+class MemoryExecutor final : public Executor {
+ public:
+  struct Options {
+    std::string name;
+    MemoryUid uid;
+    MemorySpec spec;
+    EngineOptions engine;
+    Scheduler* compute = nullptr;  // these three must outlive the executor
+    Scheduler* io = nullptr;
+    Clock* clock = nullptr;
+    size_t cores = 1;              // threads of `compute`
+    // Opens the store; called again after a failed commit.
+    std::function<absl::StatusOr<std::unique_ptr<SlotStore>>(bool read_only)> open_store;
+    std::unique_ptr<EngineProbe> probe;  // may be null
+    std::function<void()> on_state_change;
+  };
+  static std::shared_ptr<MemoryExecutor> Create(Options options);
+
+  // Opens the store and recovers; the memory then serves, or is FAILED. Blocks: for a thread that may.
+  void Recover();
+
+  void Submit(Task task) override;
+  const std::string& name() const override { return options_.name; }
+  const MemoryUid& uid() const override { return options_.uid; }
+  const MemorySpec& spec() const override { return options_.spec; }
+  MemoryFigures figures() const override;
+  void StopMutations() override;
+  void Close(absl::Status why, std::function<void()> done) override;
+
+ private:
+  explicit MemoryExecutor(Options options);
+
+  // What a task is refused with before it enters the mailbox; OK: it may.
+  absl::Status Refusal(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void PumpSoon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Pump();
+  // Takes the next turn's tasks; those that must not enter one go to `refused`.
+  struct Refused {
+    Task task;
+    absl::Status why;
+  };
+  std::vector<Task> TakeTurn(std::vector<Refused>* refused) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TurnDone(const absl::Status& status);
+  void Reload(const absl::Status& why);
+  absl::Status OpenAndRecover(bool read_only);
+  void SetState(MemoryState state, absl::Status why);
+  void Publish();
+  void RefreshFigures();
+  void AwaitTurn(Task task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ExpireWaiting();
+  void MaybeClosed();
+
+  Options options_;  // constant after construction
+  Strand strand_;
+  RecoveryProgress progress_;
+
+  mutable Mutex mu_;
+  MemoryState state_ ABSL_GUARDED_BY(mu_) = MemoryState::kLoading;
+  absl::Status why_ ABSL_GUARDED_BY(mu_);
+  std::deque<Task> mailbox_ ABSL_GUARDED_BY(mu_);
+  uint64_t mailbox_rows_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<Task> waiting_ ABSL_GUARDED_BY(mu_);  // for their min_turn
+  bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn or a refresh is under way
+  bool mutations_stopped_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status closed_ ABSL_GUARDED_BY(mu_);        // not OK: what new tasks are refused with
+  std::function<void()> on_closed_ ABSL_GUARDED_BY(mu_);
+  MemoryFigures figures_ ABSL_GUARDED_BY(mu_);
+  bool refresh_due_ ABSL_GUARDED_BY(mu_) = false;     // a timer will want one
+  bool refresh_wanted_ ABSL_GUARDED_BY(mu_) = false;  // before the next turn
+
+  // Strand only, and the recovering thread while `state_` is kLoading.
+  std::unique_ptr<SlotStore> store_;
+  std::unique_ptr<TurnLog> log_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace evoke

@@ -1,0 +1,108 @@
+#include "server/engine/recovery.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/errors.h"
+#include "server/base/status_macros.h"
+#include "server/engine/local_shard.h"
+
+namespace evoke {
+namespace {
+
+absl::Status Corrupt(const std::string& message) {
+  return MakeError(absl::StatusCode::kDataLoss, message, {.reason = "CORRUPT_MEMORY"});
+}
+
+// Reads every live row into its shard; `values` are all values that live somewhere.
+absl::Status LoadSlots(const RecoveryOptions& options, const std::vector<uint32_t>& shard_of,
+                       const std::vector<std::unique_ptr<LocalShard>>& shards, absl::flat_hash_set<int64_t>* values) {
+  for (uint32_t p = 0; p < options.spec.partitions; ++p) {
+    LocalShard& shard = *shards[shard_of[p]];
+    EVOKE_RETURN_IF_ERROR(options.store->ScanPartition(Partition(p), [&](const SlotRow& row) {
+      values->insert(row.value);
+      if (options.progress) options.progress->slots_loaded.fetch_add(1, std::memory_order_relaxed);
+      return shard.Load(row.slot, row.value, row.written_step, row.hits, row.key);
+    }));
+  }
+  return absl::OkStatus();
+}
+
+// The sum over partitions must be what the meta row says of the last turn.
+absl::Status CheckHash(const MetaRow& meta, const std::vector<std::unique_ptr<LocalShard>>& shards,
+                       uint64_t slots_loaded) {
+  Hash128 sum;
+  for (const auto& shard : shards) {
+    for (const auto& [partition, hash] : shard->PartitionHashes()) sum += hash;
+  }
+  if (slots_loaded != meta.live_count || sum != meta.state_hash) {
+    return Corrupt(absl::StrCat("the store holds ", slots_loaded, " slots with hash ", sum.ToString(),
+                                ", the meta row of turn ", meta.turn.value, " says ", meta.live_count, " with ",
+                                meta.state_hash.ToString()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Recovered> Recover(const RecoveryOptions& options) {
+  EVOKE_ASSIGN_OR_RETURN(const MetaRow meta, options.store->ReadMeta());
+  RecoveryProgress progress;
+  RecoveryOptions o = options;
+  if (o.progress == nullptr) o.progress = &progress;
+  o.progress->slots_to_load = meta.live_count;
+  o.progress->slots_loaded = 0;
+
+  const uint32_t shard_count = std::min<uint32_t>(
+      o.engine.shards > 0 ? o.engine.shards : static_cast<uint32_t>(o.cores), o.spec.partitions);
+  const std::vector<uint32_t> shard_of = ShardSet::RoundRobin(o.spec.partitions, shard_count);
+  std::vector<std::vector<Partition>> owned(shard_count);
+  for (uint32_t p = 0; p < o.spec.partitions; ++p) owned[shard_of[p]].push_back(Partition(p));
+  std::vector<std::unique_ptr<LocalShard>> shards(shard_count);
+  for (uint32_t s = 0; s < shard_count; ++s) {
+    // Shards are searched beside each other: what cores are left over one shard's search may use.
+    const size_t width = std::max<size_t>(1, o.cores / shard_count);
+    EVOKE_ASSIGN_OR_RETURN(shards[s], LocalShard::Create({.spec = o.spec,
+                                                          .uid = meta.uid,
+                                                          .partitions = owned[s],
+                                                          .index = o.engine.index,
+                                                          .scheduler = o.compute,
+                                                          .width = width}));
+  }
+
+  absl::flat_hash_set<int64_t> values;
+  EVOKE_RETURN_IF_ERROR(LoadSlots(o, shard_of, shards, &values));
+  for (const auto& shard : shards) shard->FinishLoad(meta.turn, meta.epoch);
+  EVOKE_RETURN_IF_ERROR(CheckHash(meta, shards, o.progress->slots_loaded));
+
+  Sessions sessions({.max_sessions = o.engine.max_sessions,
+                     .max_unacknowledged = o.engine.max_unacknowledged,
+                     .max_reply_bytes = o.engine.max_reply_bytes});
+  sessions.set_forgotten_turn(meta.forgotten_turn);
+  EVOKE_RETURN_IF_ERROR(o.store->ScanSessions([&](const SessionRow& row) {
+    sessions.Load(row);
+    return absl::OkStatus();
+  }));
+
+  const EngineState state{.name = {.memory = o.name,
+                                   .uid = meta.uid,
+                                   .epoch = meta.epoch,
+                                   .term = meta.term,
+                                   .turn = meta.turn,
+                                   .step = meta.step,
+                                   .durability = static_cast<Durability>(o.spec.durability)},
+                          .chain = meta.chain,
+                          .state_hash = meta.state_hash,
+                          .live_count = meta.live_count,
+                          .distinct_values = values.size(),
+                          .sessions = sessions.count()};
+  std::vector<std::unique_ptr<Shard>> as_shards(std::make_move_iterator(shards.begin()),
+                                                std::make_move_iterator(shards.end()));
+  return Recovered{.state = state,
+                   .shards = std::make_unique<ShardSet>(std::move(as_shards), shard_of),
+                   .sessions = std::move(sessions)};
+}
+
+}  // namespace evoke

@@ -1,0 +1,34 @@
+#include "server/engine/task.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace evoke {
+
+uint32_t Task::mailbox_rows() const {
+  if (const auto* query = std::get_if<QueryCall>(&call)) return std::max<uint32_t>(1, query->rows.count());
+  if (const auto* observe = std::get_if<ObserveCall>(&call)) return std::max<uint32_t>(1, observe->rows.count());
+  return 1;
+}
+
+const MutationId* Task::mutation() const {
+  if (const auto* clear = std::get_if<ClearCall>(&call)) return &clear->mutation;
+  const auto* observe = std::get_if<ObserveCall>(&call);
+  return observe && observe->mutation ? &*observe->mutation : nullptr;
+}
+
+void Task::Fail(const absl::Status& status) {
+  std::visit(
+      [&](auto& c) {
+        if (auto done = std::exchange(c.done, nullptr)) done(status);
+      },
+      call);
+}
+
+void Task::Reply(std::string reply) {
+  auto* clear = std::get_if<ClearCall>(&call);
+  auto& slot = clear ? clear->done : std::get<ObserveCall>(call).done;
+  if (auto done = std::exchange(slot, nullptr)) done(std::move(reply));
+}
+
+}  // namespace evoke
