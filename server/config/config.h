@@ -1,0 +1,60 @@
+// What the process was told: flags, environment and file, read once and immutable from then on.
+//
+//   flag (--data-dir X) > environment (EVOKE_DATA_DIR=X) > file (--config F, TOML: data-dir = "X") > default
+//
+// There is one table of options, in config.cc; names, environment names and keys of the file all come from
+// it. Failure: all errors of all sources are reported together, one a line; an unknown key names the nearest
+// known one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/engine/executor.h"
+
+namespace evoke {
+
+struct Config {
+  std::string data_dir;
+  std::vector<std::string> listen;  // host:port or unix:path
+  std::string http_listen;          // host:port; empty: off
+  bool allow_insecure_remote = false;
+  uint32_t threads = 0;     // for searches and turns; 0: one a core
+  uint32_t io_threads = 0;  // for what blocks on a disk
+  EngineOptions engine;
+  uint64_t max_message_bytes = 0;
+  uint32_t max_rows = 0;
+  uint32_t max_k = 0;
+  uint32_t max_memories = 0;
+  uint64_t keep_records_count = 0;  // turn records kept a memory, and their bytes
+  uint64_t keep_records_bytes = 0;
+  uint64_t block_cache_bytes = 0;  // shared by all memories, as the next one
+  uint64_t write_buffer_bytes = 0;
+  absl::Duration drain_timeout;
+  std::string log_level;
+  std::string log_format;  // "text" or "json"
+  bool die_with_parent = false;
+};
+
+enum class Action { kServe, kPrintConfig, kCheckConfig, kVersion, kHelp };
+
+struct LoadedConfig {
+  Action action = Action::kServe;
+  Config config;
+  std::string printed;                // every key with its value and where it came from, itself a legal file
+  std::vector<std::string> warnings;  // variables EVOKE_... that are nothing of ours
+};
+
+// `args` without the program's name; `environment` all of it; the file is read when one is named.
+// INVALID_ARGUMENT with a line for each error. With --help and --version the rest is not looked at.
+absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& args,
+                                        const std::map<std::string, std::string>& environment);
+
+// The text of --help.
+std::string HelpText();
+
+}  // namespace evoke

@@ -1,0 +1,45 @@
+// The side port: metrics and probes over HTTP, for those that do not speak gRPC.
+//
+//   /metrics          the text that Options::metrics makes
+//   /livez            200 as long as the process answers
+//   /readyz           200 or 503; with ?verbose a line for each check
+//
+// It knows nothing of memories. Options' functions are called on its own threads, several at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace evoke {
+
+// Liveness is not readiness: a loading server is alive.
+struct Readiness {
+  struct Check {
+    std::string name;  // "memory faces"
+    bool ok = false;
+    std::string state;  // "loading: 12 of 100 slots"
+  };
+  bool ready = false;
+  std::vector<Check> checks;
+};
+
+class HttpServer {
+ public:
+  struct Options {
+    std::string address;  // host:port; port 0: one is chosen
+    std::function<std::string()> metrics;
+    std::function<Readiness()> readiness;
+  };
+  // UNAVAILABLE when the address cannot be listened on.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(Options options);
+  // Finishes the requests under way; afterwards the functions are not called any more.
+  virtual ~HttpServer() = default;
+
+  virtual int port() const = 0;
+};
+
+}  // namespace evoke

@@ -1,0 +1,84 @@
+#include "server/process.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+#include <spdlog/spdlog.h>
+
+#include "absl/debugging/failure_signal_handler.h"
+#include "absl/debugging/symbolize.h"
+#include "absl/time/clock.h"
+
+namespace evoke {
+namespace {
+
+sigset_t Waited() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+const pid_t kParentAtStart = getppid();
+
+}  // namespace
+
+void InstallCrashHandler(const char* program) {
+  absl::InitializeSymbolizer(program);
+  absl::FailureSignalHandlerOptions options;
+  options.call_previous_handler =
+      false;  // the default action follows, so that a core is dumped where cores are
+  absl::InstallFailureSignalHandler(options);
+  // That handler also catches SIGTERM, which is none of its business here.
+  signal(SIGTERM, SIG_DFL);
+}
+
+void BlockSignals() {
+  const sigset_t set = Waited();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+std::optional<std::string> WaitForStop(absl::Duration timeout) {
+  const sigset_t set = Waited();
+  const absl::Time until = absl::Now() + timeout;
+  while (true) {
+    // An hour at a time: the kernel takes no infinite duration.
+    const absl::Duration left = std::clamp(until - absl::Now(), absl::ZeroDuration(), absl::Hours(1));
+    const timespec wait = absl::ToTimespec(left);
+    const int signal = sigtimedwait(&set, nullptr, &wait);
+    if (signal == SIGTERM) return "SIGTERM";
+    if (signal == SIGINT) return "SIGINT";
+    if (signal == SIGHUP) spdlog::info("SIGHUP: this version reloads nothing");
+    if (absl::Now() >= until) return std::nullopt;
+  }
+}
+
+void DieWithParent() {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != kParentAtStart) raise(SIGTERM);  // it ended before it could be watched
+}
+
+void NotifyServiceManager(const std::string& state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  sockaddr_un address{};
+  if (path == nullptr || path[0] == '\0' || std::strlen(path) >= sizeof address.sun_path) return;
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path);
+  if (path[0] == '@') address.sun_path[0] = '\0';  // an abstract socket
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
+  sendto(fd, state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), size);
+  close(fd);
+}
+
+}  // namespace evoke

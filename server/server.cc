@@ -1,0 +1,225 @@
+#include "server/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "server/base/errors.h"
+#include "server/base/status_macros.h"
+#include "server/process.h"
+#include "server/service/health.h"
+#include "server/service/listen.h"
+#include "server/similarity/fingerprint.h"
+#include "server/similarity/similarity.h"
+#include "storage/rocksdb_slot_store.h"
+
+namespace evoke {
+namespace {
+
+// What a stop still waits for the stores after it was told to hurry.
+constexpr absl::Duration kHurriedClose = absl::Seconds(5);
+
+uint32_t Cores() {
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::string RandomInstance() {
+  std::random_device device;
+  std::string bytes(16, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(device());
+  return bytes;
+}
+
+BuildInfo MakeBuildInfo() {
+  return {.version = Version(),
+          .commit = Commit(),
+          .simd = Name(ActivePath()),
+          .cuda = "off",
+          .faiss = EVOKE_FAISS_VERSION,
+          .rocksdb = EVOKE_ROCKSDB_VERSION};
+}
+
+Readiness::Check CheckOf(const MemoryFigures& figures) {
+  Readiness::Check check{.name = absl::StrCat("memory ", figures.name)};
+  switch (figures.state) {
+    case MemoryState::kLoading:
+      check.state = absl::StrCat("loading, ", figures.slots_loaded, " of ", figures.slots_to_load, " slots");
+      break;
+    case MemoryState::kServing:
+      check.ok = true;
+      check.state = "serving";
+      break;
+    case MemoryState::kReadOnly:
+      check.state = absl::StrCat("read-only: ", figures.why.message());
+      break;
+    case MemoryState::kFailed:
+      check.state = absl::StrCat("failed: ", figures.why.message());
+      break;
+    case MemoryState::kDraining:
+      check.state = "draining";
+      break;
+  }
+  return check;
+}
+
+}  // namespace
+
+const char* Version() {
+  return EVOKE_VERSION;
+}
+const char* Commit() {
+  return EVOKE_COMMIT;
+}
+
+int ExitCodeOf(const absl::Status& start) {
+  switch (start.code()) {
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kFailedPrecondition:  // a newer format
+      return kExitCorrupt;
+    case absl::StatusCode::kAborted:
+      return kExitLocked;
+    case absl::StatusCode::kResourceExhausted:
+      return kExitResource;
+    default:
+      return kExitFailure;
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
+  std::unique_ptr<Server> server(new Server(config));
+  EVOKE_RETURN_IF_ERROR(server->Begin());
+  return server;
+}
+
+Server::Server(const Config& config)
+    : config_(config),
+      exporter_(MakeBuildInfo()),
+      compute_("compute", config.threads == 0 ? Cores() : config.threads),
+      io_("io", config.io_threads),
+      admin_("admin", 1),  // the catalog changes one memory at a time
+      memory_service_(&context_),
+      admin_service_(&context_) {}
+
+absl::Status Server::Begin() {
+  const uint64_t fingerprint = ArithmeticFingerprint();
+  if (fingerprint != kArithmeticFingerprint) {
+    return absl::InternalError(absl::StrFormat(
+        "this build computes differently on this machine: arithmetic fingerprint %016x, expects %016x",
+        fingerprint, kArithmeticFingerprint));
+  }
+  EVOKE_ASSIGN_OR_RETURN(data_dir_, DataDir::Open(config_.data_dir));
+  EVOKE_ASSIGN_OR_RETURN(
+      catalog_,
+      Catalog::Open({.data_dir = data_dir_.get(),
+                     .compute = &compute_,
+                     .io = &io_,
+                     .clock = &clock_,
+                     .cores = compute_.thread_count(),
+                     .engine = config_.engine,
+                     .max_memories = config_.max_memories,
+                     .keep_records_count = config_.keep_records_count,
+                     .keep_records_bytes = config_.keep_records_bytes,
+                     .rocksdb = RocksDbResources::Create({.block_cache_bytes = config_.block_cache_bytes,
+                                                          .write_buffer_bytes = config_.write_buffer_bytes}),
+                     .make_probe = [this](std::string_view memory) { return exporter_.MakeProbe(memory); },
+                     .on_state_change = [this] { UpdateHealth(); }}));
+  exporter_.ReadFigures([this] { return Figures(); });
+
+  context_.catalog = catalog_.get();
+  context_.admin = &admin_;
+  context_.observer = &exporter_;
+  context_.limits = {
+      .max_message_bytes = config_.max_message_bytes, .max_rows = config_.max_rows, .max_k = config_.max_k};
+  context_.engine = config_.engine;
+  context_.max_memories = config_.max_memories;
+  context_.instance = RandomInstance();
+  context_.version = Version();
+  context_.arithmetic_fingerprint = fingerprint;
+  context_.started = clock_.Now();
+  EVOKE_ASSIGN_OR_RETURN(ListeningServer listening,
+                         Listen({.addresses = config_.listen,
+                                 .max_message_bytes = config_.max_message_bytes,
+                                 .services = {&memory_service_, &admin_service_}}));
+  grpc_server_ = std::move(listening.server);
+  grpc_addresses_ = std::move(listening.addresses);
+  {
+    MutexLock lock(&health_mu_);
+    health_ready_ = true;
+  }
+  UpdateHealth();
+
+  if (!config_.http_listen.empty()) {
+    auto http = HttpServer::Start({.address = config_.http_listen,
+                                   .metrics = [this] { return exporter_.Text(); },
+                                   .readiness = [this] { return ReadReadiness(); }});
+    if (!http.ok()) return absl::ResourceExhaustedError(http.status().message());
+    http_server_ = *std::move(http);
+    http_address_ =
+        absl::StrCat(config_.http_listen.substr(0, config_.http_listen.rfind(':') + 1), http_server_->port());
+  }
+  return absl::OkStatus();
+}
+
+Server::~Server() {
+  http_server_.reset();
+  exporter_.ReadFigures(nullptr);
+  {
+    MutexLock lock(&health_mu_);
+    health_ready_ = false;
+  }
+  // Calls under way are answered by their executors, which Close makes finish or refuse them.
+  if (catalog_ != nullptr) catalog_->Close(clock_.Now() + kHurriedClose).IgnoreError();
+  if (grpc_server_ != nullptr) grpc_server_->Shutdown(std::chrono::system_clock::now());
+}
+
+std::vector<MemoryFigures> Server::Figures() const {
+  std::vector<MemoryFigures> figures;
+  for (const auto& executor : catalog_->List()) figures.push_back(executor->figures());
+  return figures;
+}
+
+Readiness Server::ReadReadiness() const {
+  Readiness readiness{.ready = !context_.draining.load()};
+  readiness.checks.push_back({"server", readiness.ready, readiness.ready ? "serving" : "draining"});
+  for (const MemoryFigures& figures : Figures()) {
+    readiness.checks.push_back(CheckOf(figures));
+    // As in health: a memory that is read-only or failed does not keep the others from being used.
+    readiness.ready = readiness.ready && figures.state != MemoryState::kLoading;
+  }
+  return readiness;
+}
+
+void Server::UpdateHealth() {
+  // Under the lock, so that of two changes the later one is what health shows.
+  MutexLock lock(&health_mu_);
+  if (!health_ready_) return;
+  const ServingState state{.loading = catalog_->loading(), .draining = context_.draining.load()};
+  SetHealth(grpc_server_.get(), state);
+  if (was_loading_ && !state.loading) spdlog::info("all memories are recovered");
+  if (!was_loading_ && state.loading) spdlog::warn("a memory is recovering from its store");
+  was_loading_ = state.loading;
+}
+
+absl::Status Server::Drain(const std::function<bool()>& hurry) {
+  const absl::Time deadline = clock_.Now() + config_.drain_timeout;
+  context_.draining.store(true);
+  UpdateHealth();
+  catalog_->StopMutations();
+  bool hurried = hurry();
+  while (!hurried && clock_.Now() < deadline && !context_.mutations.WaitForNone(absl::Milliseconds(100)))
+    hurried = hurry();
+  if (const int64_t left = context_.mutations.count(); left > 0)
+    spdlog::warn("{} mutations are cut off", left);
+  const absl::Status closed = catalog_->Close(hurried ? clock_.Now() + kHurriedClose
+                                                      : std::max(deadline, clock_.Now() + kHurriedClose));
+  grpc_server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  return closed;
+}
+
+}  // namespace evoke

@@ -1,0 +1,29 @@
+// A gRPC server on the configured addresses.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace evoke {
+
+struct ListenOptions {
+  std::vector<std::string> addresses;  // host:port (0: one is chosen) or unix:path
+  uint64_t max_message_bytes = 0;
+  std::vector<grpc::Service*> services;  // outlive the server
+};
+
+struct ListeningServer {
+  std::unique_ptr<grpc::Server> server;
+  std::vector<std::string> addresses;  // with the real ports
+};
+
+// Health and reflection are on. RESOURCE_EXHAUSTED, naming the address, when one is in use or cannot be had:
+// a port is never shared, and the socket file of a unix address is replaced only when nobody listens on it.
+absl::StatusOr<ListeningServer> Listen(const ListenOptions& options);
+
+}  // namespace evoke

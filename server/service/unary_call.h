@@ -1,0 +1,68 @@
+// One unary RPC on its way: parses the request, carries deadline and cancellation, and finishes exactly once,
+// counting the outcome whatever it is.
+//
+// It deletes itself when gRPC is done with it, which is after Reply or Fail; `this` may be captured until one
+// of the two was called. They may be called from any thread, and before the handler returned.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <google/protobuf/message.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/engine/task.h"
+#include "server/service/service_context.h"
+
+namespace evoke {
+
+// Which method, and whether it changes a memory or the catalog: those are counted for the drain.
+struct Method {
+  std::string_view name;  // as in CallObserver
+  bool mutates = false;
+};
+
+class UnaryCall final : public grpc::ServerUnaryReactor {
+ public:
+  // `method` has static lifetime; `reply` belongs to gRPC.
+  UnaryCall(const Method& method, ServiceContext* shared, grpc::CallbackServerContext* context,
+            grpc::ByteBuffer* reply);
+
+  // False when the call is over already: refused by Fail.
+  // BAD_ARGUMENT for bytes that are no such message, TOO_LARGE for too many of them.
+  bool Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message);
+
+  void Reply(const google::protobuf::Message& message);
+  // `bytes` are a serialised reply without header.instance and header.term, which are added.
+  void ReplyStored(std::string bytes);
+  // `memory` is the memory's name once it is known to exist. Refuse is Fail before the mailbox: it is counted
+  // by reason.
+  void Fail(const absl::Status& status);
+  void Refuse(const absl::Status& status, std::string_view memory = {});
+
+  absl::Time deadline() const { return deadline_; }
+  // True once nobody waits for the answer any more. May outlive the call.
+  std::function<bool()> cancelled() const;
+
+ private:
+  ~UnaryCall() override = default;
+  void OnCancel() override { cancelled_->store(true, std::memory_order_relaxed); }  // a hint; orders nothing
+  void OnDone() override { delete this; }
+  void Conclude(const absl::Status& status);
+
+  const Method& method_;
+  ServiceContext* const shared_;
+  grpc::ByteBuffer* const reply_;
+  const absl::Time began_;
+  const absl::Time deadline_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_;
+};
+
+}  // namespace evoke
