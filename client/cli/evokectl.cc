@@ -1,0 +1,122 @@
+#include "client/cli/evokectl.h"
+
+#include <map>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "client/cli/commands.h"
+#include "client/cli/spec_flags.h"
+
+namespace evoke::cli {
+namespace {
+
+CLI::Validator PositiveDuration() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        absl::Duration duration;
+        if (absl::ParseDuration(text, &duration) && duration > absl::ZeroDuration() &&
+            duration != absl::InfiniteDuration()) {
+          return "";
+        }
+        return absl::StrCat("\"", text, "\" is no duration such as 30s, 500ms or 2m");
+      },
+      "DURATION");
+}
+
+// A command whose callback sets what is to be run once everything has been parsed.
+using Command = int (Commands::*)();
+
+CLI::App* AddCommand(CLI::App* parent, const std::string& name, const std::string& help, Command command,
+                     Command* chosen) {
+  CLI::App* app = parent->add_subcommand(name, help);
+  app->callback([chosen, command] { *chosen = command; });
+  return app;
+}
+
+void AddName(CLI::App* command, Flags* flags) {
+  command->add_option("name", flags->name, "of the memory")->required();
+}
+
+void AddYes(CLI::App* command, Flags* flags) {
+  command->add_flag("-y,--yes", flags->yes, "do not ask; required when nobody is there to be asked");
+}
+
+void AddMemoryCommands(CLI::App* app, Flags* flags, Command* chosen) {
+  CLI::App* memory = app->add_subcommand("memory", "Make, look at, empty and remove memories");
+  memory->require_subcommand(1);
+  memory->fallthrough();
+
+  CLI::App* create = AddCommand(memory, "create", "Make a memory", &Commands::Create, chosen);
+  create
+      ->add_option("name", flags->name,
+                   "1 to 128 of letters, digits, '.', '_', '-'; not beginning with '.' or '-'")
+      ->required();
+  AddSpecFlags(create, &flags->spec);
+  create->add_flag("--if-not-exists", flags->if_not_exists,
+                   "a memory of that name with an equal spec is fine");
+
+  AddCommand(memory, "list", "All memories, by name", &Commands::List, chosen);
+  AddName(AddCommand(memory, "describe", "Spec and figures of a memory", &Commands::Describe, chosen), flags);
+
+  CLI::App* clear =
+      AddCommand(memory, "clear", "Free every slot; cannot be undone", &Commands::Clear, chosen);
+  AddName(clear, flags);
+  AddYes(clear, flags);
+
+  CLI::App* remove = AddCommand(memory, "delete", "Remove a memory and its data; cannot be undone",
+                                &Commands::Delete, chosen);
+  AddName(remove, flags);
+  AddYes(remove, flags);
+  remove->add_option("--uid", flags->uid,
+                     "32 hex digits: only this one of that name, and fine when it is gone");
+
+  for (CLI::App* command : memory->get_subcommands({})) command->fallthrough();
+}
+
+}  // namespace
+
+int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) {
+  Flags flags;
+  Command chosen = nullptr;
+
+  CLI::App app("Looks after an Evoke server. Exit code: 0 done, 1 failed or not serving, 2 usage.",
+               "evokectl");
+  app.require_subcommand(1);
+  app.add_option("-a,--address", flags.address,
+                 "host:port or unix:PATH; several, by comma, are tried in turn")
+      ->envname("EVOKE_ADDRESS")
+      ->capture_default_str();
+  app.add_option("-d,--deadline", flags.deadline, "of every call, its retries included")
+      ->check(PositiveDuration())
+      ->capture_default_str();
+  app.add_option("-o,--output", flags.format, "table or json; default table")
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, Format>{{"table", Format::kTable}, {"json", Format::kJson}})
+                      .description(""))
+      ->type_name("NAME");
+
+  CLI::App* health = AddCommand(&app, "health", "Whether the server is serving", &Commands::Health, &chosen);
+  health->fallthrough();
+  health->add_option("--service", flags.service, "full name of a service; default the whole server");
+  health->add_flag("--wait", flags.wait, "until it is serving");
+  health->add_option("--timeout", flags.timeout, "of --wait")
+      ->check(PositiveDuration())
+      ->capture_default_str();
+  AddCommand(&app, "status", "Version, limits and memories of the server", &Commands::Status, &chosen)
+      ->fallthrough();
+  AddMemoryCommands(&app, &flags, &chosen);
+  CLI::App* hash = AddCommand(&app, "hash", "State hash of a memory and its step", &Commands::Hash, &chosen);
+  hash->fallthrough();
+  AddName(hash, &flags);
+
+  try {
+    app.parse(std::vector<std::string>(args.rbegin(), args.rend()));  // CLI11 takes them from the back
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, terminal.out, terminal.err) == 0 ? kExitOk : kExitUsage;
+  }
+  Commands commands(flags, terminal);
+  return (commands.*chosen)();
+}
+
+}  // namespace evoke::cli

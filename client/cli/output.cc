@@ -1,0 +1,182 @@
+#include "client/cli/output.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "evoke/error_details.h"
+#include "evoke/names.h"
+
+namespace evoke::cli {
+namespace {
+
+using client::Name;
+
+// The shortest decimal that reads back as this float: 0.1, not 0.10000000149011612.
+double Shortest(float number) {
+  for (int digits = 6; digits < 9; ++digits) {
+    const double decimal = std::strtod(absl::StrFormat("%.*g", digits, number).c_str(), nullptr);
+    if (static_cast<float>(decimal) == number) return decimal;
+  }
+  return number;
+}
+
+template <typename T>
+void SetIfPresent(Json& json, const char* field, const std::optional<T>& value) {
+  if (!value.has_value()) {
+    json[field] = nullptr;
+  } else if constexpr (std::is_same_v<T, float>) {
+    json[field] = Shortest(*value);
+  } else {
+    json[field] = *value;
+  }
+}
+
+std::string Cell(const Json& value) {
+  if (value.is_null()) return "-";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+void Flatten(const std::string& prefix, const Json& value,
+             std::vector<std::pair<std::string, std::string>>* lines) {
+  for (const auto& [field, inner] : value.items()) {
+    const std::string name = prefix.empty() ? field : absl::StrCat(prefix, ".", field);
+    if (inner.is_object()) {
+      Flatten(name, inner, lines);
+    } else if (!inner.is_array()) {
+      lines->emplace_back(name, Cell(inner));
+    }
+  }
+}
+
+using Row = std::vector<std::string>;
+
+void PrintAligned(const std::vector<Row>& rows, std::ostream& out) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const Row& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const bool last = i + 1 == row.size();
+      absl::StrAppend(&line, row[i], std::string(last ? 0 : widths[i] + 2 - row[i].size(), ' '));
+    }
+    out << line << '\n';
+  }
+}
+
+void PrintMemories(const Json& memories, std::ostream& out) {
+  std::vector<Row> rows = {
+      {"NAME", "STATE", "KEY_DIM", "LIVE", "CAPACITY", "STEP", "EPOCH", "DURABILITY", "UID"}};
+  for (const Json& memory : memories) {
+    const Json& spec = memory.at("spec");
+    rows.push_back({Cell(memory.at("name")), Cell(memory.at("state")), Cell(spec.at("key_dim")),
+                    Cell(memory.at("live_slots")), Cell(spec.at("capacity")), Cell(memory.at("step")),
+                    Cell(memory.at("epoch")), Cell(spec.at("durability")), Cell(memory.at("uid"))});
+  }
+  PrintAligned(rows, out);
+}
+
+}  // namespace
+
+Json ToJson(const client::MemorySpec& spec) {
+  Json json = {{"key_dim", spec.key_dim},
+               {"capacity", spec.capacity},
+               {"seed", spec.seed},
+               {"write_rule", Name(spec.write_rule)}};
+  SetIfPresent(json, "choose_k", spec.choose_k);
+  SetIfPresent(json, "margin", spec.margin);
+  SetIfPresent(json, "inverse_temperature", spec.inverse_temperature);
+  SetIfPresent(json, "age_noise", spec.age_noise);
+  json["batch"] = Name(spec.batch);
+  SetIfPresent(json, "merge_on_miss", spec.merge_on_miss);
+  SetIfPresent(json, "fold_misses", spec.fold_misses);
+  SetIfPresent(json, "payload_history", spec.payload_history);
+  SetIfPresent(json, "partitions", spec.partitions);
+  json["durability"] = Name(spec.durability);
+  return json;
+}
+
+Json ToJson(const client::MemoryDescription& description) {
+  return {{"name", description.name},
+          {"uid", description.uid.ToHex()},
+          {"state", Name(description.state)},
+          {"message", description.message},
+          {"epoch", description.epoch},
+          {"turn", description.turn},
+          {"step", description.step},
+          {"live_slots", description.live_slots},
+          {"distinct_values", description.distinct_values},
+          {"state_hash", description.state_hash},
+          {"shards", description.shards},
+          {"index", description.index},
+          {"ram_bytes", description.ram_bytes},
+          {"stored_bytes", description.stored_bytes},
+          {"sessions", description.sessions},
+          {"slots_loaded", description.slots_loaded},
+          {"slots_to_load", description.slots_to_load},
+          {"first_kept_turn", description.first_kept_turn},
+          {"spec", ToJson(description.spec)}};
+}
+
+Json ToJson(const client::ServerStatus& status) {
+  const client::Limits& limits = status.limits;
+  Json json = {{"version", status.version},
+               {"instance", status.instance.ToHex()},
+               {"state", Name(status.state)},
+               {"uptime_seconds", status.uptime_seconds},
+               {"simd", status.simd},
+               {"arithmetic_fingerprint", status.arithmetic_fingerprint},
+               {"limits",
+                {{"max_message_bytes", limits.max_message_bytes},
+                 {"max_rows", limits.max_rows},
+                 {"max_k", limits.max_k},
+                 {"max_payload_bytes", limits.max_payload_bytes},
+                 {"mailbox_rows", limits.mailbox_rows},
+                 {"max_unacknowledged", limits.max_unacknowledged},
+                 {"max_sessions", limits.max_sessions},
+                 {"max_memories", limits.max_memories}}},
+               {"memories", Json::array()}};
+  for (const client::MemoryDescription& memory : status.memories) json["memories"].push_back(ToJson(memory));
+  return json;
+}
+
+Json ToJson(const client::ReplyHeader& header) {
+  return {{"memory", header.memory}, {"uid", header.uid.ToHex()}, {"epoch", header.epoch},
+          {"turn", header.turn},     {"step", header.step},       {"durability", Name(header.durability)}};
+}
+
+Json ToJson(const absl::Status& error) {
+  const client::ErrorDetails details = client::GetErrorDetails(error);
+  Json json = {{"code", absl::StatusCodeToString(error.code())},
+               {"reason", details.reason},
+               {"message", std::string(error.message())},
+               {"metadata", details.metadata}};
+  if (details.outcome_unknown) json["outcome_unknown"] = true;
+  return {{"error", json}};
+}
+
+void Print(const Json& value, Format format, std::ostream& out) {
+  if (format == Format::kJson) {
+    // Text of others that is not UTF-8 is replaced rather than thrown at.
+    out << value.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    return;
+  }
+  const Json& memories = value.contains("memories") ? value.at("memories") : Json();
+  std::vector<std::pair<std::string, std::string>> lines;
+  Flatten("", value, &lines);
+  std::vector<Row> rows;
+  for (auto& [field, cell] : lines) rows.push_back({field, cell});
+  if (!rows.empty()) PrintAligned(rows, out);
+  if (!memories.is_array()) return;
+  if (!rows.empty()) out << '\n';
+  PrintMemories(memories, out);
+}
+
+}  // namespace evoke::cli

@@ -1,0 +1,28 @@
+// What evokectl prints: every result is one JSON value, shown as it is or as a table.
+#pragma once
+
+#include <ostream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "evoke/client.h"
+#include "nlohmann/json.hpp"
+
+namespace evoke::cli {
+
+using Json = nlohmann::ordered_json;
+
+enum class Format { kTable, kJson };
+
+// Field names are those of the protos; ids are hex, enumerators names.
+Json ToJson(const client::MemorySpec& spec);
+Json ToJson(const client::MemoryDescription& description);
+Json ToJson(const client::ServerStatus& status);
+Json ToJson(const client::ReplyHeader& header);
+Json ToJson(const absl::Status& error);
+
+// kJson: indented, with a newline. kTable: an object as one line a field, inner fields as "spec.key_dim"; an
+// array of descriptions as aligned columns, under the fields of the object that holds it.
+void Print(const Json& value, Format format, std::ostream& out);
+
+}  // namespace evoke::cli
