@@ -1,0 +1,29 @@
+"""Client of Evoke, a memory server for neural networks.
+
+    import evoke
+    memory = evoke.Client("127.0.0.1:7380").create_memory("birds", key_dim=128, capacity=10_000)
+    memory.update(embedding, 17)             # seen once
+    memory.query(another).values             # -> array([17])
+
+Imports NumPy and gRPC only; evoke.torch (a memory as a module of a network) is imported by those who want it.
+"""
+
+import os as _os
+
+# gRPC reads this when it is first imported; without it a forked child cannot use gRPC at all.
+_os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
+
+from ._local import Local, local
+from ._retry import RetryPolicy
+from .client import Client
+from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, EvokeError, FailedPrecondition, Internal,
+                     InvalidArgument, MailboxFull, MemoryLimit, MemoryNotFound, NotFound, PermissionDenied, ReadOnlyDisk,
+                     ResourceExhausted, SessionError, SessionLost, SpecDiffers, StaleMemory, Unauthenticated,
+                     Unavailable, Unimplemented, UnacknowledgedLimit)
+from .memory import Memory
+from .results import (NO_SLOT, Description, Header, Neighbors, Outcome, Payload, QueryResult, ServerStatus, Slot,
+                      SlotsResult, StateHash, TrainResult, UpdateResult, ValueSlots)
+
+__version__ = "0.1.0"
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,129 @@
+"""One attempt of a call: channels, addresses, forks. Knows nothing of retries or sessions."""
+
+import threading
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+import grpc
+
+from . import _fork, errors
+from ._proto import admin_service_pb2_grpc, memory_service_pb2_grpc
+
+DEFAULT_PORT = 7380
+
+# Messages: the server has the limits; a client that had its own would find them in production. Reconnects: gRPC's own
+# back-off grows to two minutes, far slower than a server restarts. Retries: ours (see _retry.py), because gRPC's buffer
+# gives up silently on a normal training batch. Proxy: a memory is next door.
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_DRAIN_SECONDS = 2.0  # how long a fork waits for interrupted calls of other threads
+
+
+def addresses_of(address: Union[str, Sequence[str]]) -> Tuple[str, ...]:
+    """Checks one address or several: "host", "host:port", "[v6]:port" or "unix:PATH". Raises ValueError."""
+    given = (address,) if isinstance(address, str) else tuple(address)
+    if not given or not all(isinstance(a, str) and a for a in given):
+        raise ValueError("address must be host:port, unix:PATH, or a list of them, not %r" % (address,))
+    return tuple(a if a.startswith("unix:") or ":" in a else "%s:%d" % (a, DEFAULT_PORT) for a in given)
+
+
+class Transport:
+    """Sends requests to the first address that answers; goes on to the next when one is unavailable.
+
+    Thread-safe and fork-safe. Channels are made at the first call and made anew after a fork.
+    """
+
+    def __init__(self, addresses: Tuple[str, ...], options: Optional[Dict[str, Any]] = None):
+        self._addresses = addresses
+        merged = dict(_OPTIONS)
+        merged.update(options or {})
+        self._options = list(merged.items())
+        self._changed = threading.Condition()  # guards all below
+        self._stubs: Dict[int, Tuple[grpc.Channel, Any, Any]] = {}  # by position in addresses
+        self._current = 0      # position of the address in use
+        self._in_flight = 0
+        self._forking = False
+        self._closed = False
+        _fork.register(self)
+
+    def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
+        """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while self._forking:
+                self._changed.wait()
+            if self._closed:
+                raise errors.Cancelled("%s: the client is closed" % method)
+            position = self._current
+            channel, memory_stub, admin_stub = self._connect(position)
+            self._in_flight += 1
+        try:
+            stub = memory_stub if hasattr(memory_stub, method) else admin_stub
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            return getattr(stub, method)(request, timeout=remaining)
+        except grpc.RpcError as error:
+            raise self._failed(method, error, position, channel) from None
+        except ValueError as error:  # "Cannot invoke RPC on closed channel!"
+            raise errors.Unavailable("%s: %s" % (method, error)) from None
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Closes the channels; calls in flight and later ones raise Cancelled."""
+        with self._changed:
+            self._closed = True
+            stubs, self._stubs = self._stubs, {}
+        for channel, _, _ in stubs.values():
+            channel.close()
+
+    def _connect(self, position: int):
+        if position not in self._stubs:
+            channel = grpc.insecure_channel(self._addresses[position], options=self._options)
+            self._stubs[position] = (channel, memory_service_pb2_grpc.MemoryServiceStub(channel),
+                                     admin_service_pb2_grpc.AdminServiceStub(channel))
+        return self._stubs[position]
+
+    def _failed(self, method: str, error: grpc.RpcError, position: int, channel: grpc.Channel) -> errors.EvokeError:
+        failure = errors.from_rpc_error(error, method)
+        with self._changed:
+            ours = self._closed or self._stubs.get(position, (None,))[0] is channel
+            if failure.code == grpc.StatusCode.CANCELLED and not ours:  # a fork closed the channel under the call
+                return errors.Unavailable("%s: interrupted by a fork" % method)
+            if failure.code == grpc.StatusCode.UNAVAILABLE and self._current == position:
+                self._current = (position + 1) % len(self._addresses)
+        return failure
+
+    def _before_fork(self) -> None:
+        """Holds new calls back and waits for those in flight; connections stay open, unused, until after the fork."""
+        self._changed.acquire()  # held over the fork, so that no other thread owns it in the child
+        self._forking = True
+        give_up = time.monotonic() + _DRAIN_SECONDS
+        while self._in_flight and time.monotonic() < give_up:
+            self._changed.wait(0.1)
+
+    def _after_fork(self, in_child: bool) -> None:
+        if in_child:
+            _abandoned.append(self._stubs)
+            self._stubs = {}
+            self._changed = threading.Condition()
+            self._in_flight = 0
+            self._forking = False
+            return
+        self._forking = False
+        self._changed.notify_all()
+        self._changed.release()
+
+
+_abandoned: List[Any] = []  # channels of a parent process: destroying them in the child would disturb the parent's
