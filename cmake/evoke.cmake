@@ -1,0 +1,47 @@
+# The few functions by which every folder declares its target.
+
+add_library(evoke_options INTERFACE)
+# Contraction would change the bits of the canonical similarity; fast-math is never used.
+target_compile_options(evoke_options INTERFACE -ffp-contract=off -Wall -Wextra -Wno-unused-parameter
+                       -Wno-missing-field-initializers)
+target_include_directories(evoke_options INTERFACE ${PROJECT_SOURCE_DIR})
+if(EVOKE_WERROR)
+  target_compile_options(evoke_options INTERFACE -Werror)
+endif()
+if(EVOKE_NATIVE)
+  target_compile_options(evoke_options INTERFACE -march=native)
+endif()
+if(EVOKE_SANITIZE)
+  add_compile_options(-fsanitize=${EVOKE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${EVOKE_SANITIZE})
+endif()
+
+# evoke_library(NAME evoke_x SOURCES a.cc DEPS evoke_y absl::status)
+function(evoke_library)
+  cmake_parse_arguments(A "" "NAME" "SOURCES;DEPS" ${ARGN})
+  add_library(${A_NAME} STATIC ${A_SOURCES})
+  target_link_libraries(${A_NAME} PUBLIC evoke_options ${A_DEPS})
+endfunction()
+
+# evoke_binary(NAME evoked SOURCES main.cc DEPS evoke_server): lands in <build>/bin.
+function(evoke_binary)
+  cmake_parse_arguments(A "" "NAME" "SOURCES;DEPS" ${ARGN})
+  add_executable(${A_NAME} ${A_SOURCES})
+  target_link_libraries(${A_NAME} PRIVATE evoke_options ${A_DEPS})
+  set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+# evoke_add_test(NAME x_test KIND unit SOURCES x_test.cc LINK evoke_x [TIMEOUT seconds]): a GoogleTest binary,
+# one CTest test with label KIND; it leaves its counts in <build>/test-results/NAME.xml.
+function(evoke_add_test)
+  cmake_parse_arguments(A "" "NAME;KIND;TIMEOUT" "SOURCES;LINK" ${ARGN})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  add_executable(${A_NAME} ${A_SOURCES})
+  target_link_libraries(${A_NAME} PRIVATE evoke_options ${A_LINK} GTest::gmock GTest::gtest_main)
+  set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  add_test(NAME ${A_NAME}
+           COMMAND ${A_NAME} --gtest_output=xml:${PROJECT_BINARY_DIR}/test-results/${A_NAME}.xml)
+  set_tests_properties(${A_NAME} PROPERTIES LABELS "${A_KIND}" TIMEOUT ${A_TIMEOUT})
+endfunction()
