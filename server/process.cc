@@ -1,5 +1,6 @@
 #include "server/process.h"
 
+#include <execinfo.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -13,7 +14,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "absl/debugging/failure_signal_handler.h"
 #include "absl/debugging/symbolize.h"
 #include "absl/time/clock.h"
 
@@ -29,16 +29,43 @@ sigset_t Waited() {
 
 const pid_t kParentAtStart = getppid();
 
+// Writes to stderr without stdio, whose locks the crash may have left taken.
+void Print(const char* text) {
+  if (write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
+}
+
+void PrintStackAndDie(int signal) {
+  Print("*** ");
+  Print(sigabbrev_np(signal) != nullptr ? sigabbrev_np(signal) : "signal");
+  Print("; stack, innermost first:\n");
+  void* frames[64];
+  const int count = backtrace(frames, 64);
+  for (int i = 0; i < count; ++i) {
+    char name[512];
+    // A return address lies behind its call, perhaps already in the next function.
+    if (absl::Symbolize(static_cast<char*>(frames[i]) - 1, name, sizeof name)) {
+      Print("  ");
+      Print(name);
+      Print("\n");
+    } else {
+      backtrace_symbols_fd(&frames[i], 1, STDERR_FILENO);
+    }
+  }
+  raise(signal);  // the handler is reset: the default action, with a core where cores are made
+}
+
 }  // namespace
 
 void InstallCrashHandler(const char* program) {
   absl::InitializeSymbolizer(program);
-  absl::FailureSignalHandlerOptions options;
-  options.call_previous_handler =
-      false;  // the default action follows, so that a core is dumped where cores are
-  absl::InstallFailureSignalHandler(options);
-  // That handler also catches SIGTERM, which is none of its business here.
-  signal(SIGTERM, SIG_DFL);
+  // The first call loads the unwinder, which a signal handler must not do. (Abseil's own failure handler follows frame
+  // pointers, of which an optimised build and the C library have none.)
+  void* frame;
+  backtrace(&frame, 1);
+  struct sigaction action {};
+  action.sa_handler = PrintStackAndDie;
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
+  for (int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL}) sigaction(signal, &action, nullptr);
 }
 
 void BlockSignals() {

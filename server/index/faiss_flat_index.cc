@@ -261,7 +261,7 @@ void FaissFlatIndex::Put(const KeyMatrixView& keys, uint32_t position) {
   }
   const float* key = keys.data + size_t{position} * keys.stride;
   std::memcpy(RowAt(position), key, sizeof(float) * dim_);
-  key_norm_ = std::max(key_norm_, NormBound(key, dim_));
+
 }
 
 void FaissFlatIndex::Upsert(const KeyMatrixView& keys, absl::Span<const uint32_t> positions) {

@@ -46,6 +46,7 @@ Hash128 DigestOf(const ObserveCall& call) {
   digest.AddNumber<uint32_t>(call.rows.count());
   digest.AddNumber<uint32_t>(call.rows.dim);
   digest.AddNumbers(call.rows.unit);
+  digest.AddNumbers(call.rows.norms);  // the gradient depends on the scale
   digest.AddNumbers(call.values);
   digest.AddNumbers(call.write);
   digest.AddNumbers(call.rows.skip);

@@ -19,7 +19,8 @@ ALLOWED = {
     "server/metrics": ["server/metrics/*", "server/engine/*", "server/service/call_observer.h", "server/base/*"],
     "server/http": ["server/http/*", "server/base/*"],
     "server/config": ["server/config/*", "server/engine/*.h", "server/base/*"],
-    "server/tools": ["server/tools/*", "server/memory/*", "server/similarity/*", "server/base/*", "storage/*"],
+    "server/tools": ["server/tools/*", "server/engine/*", "server/memory/*", "server/similarity/*", "server/base/*",
+                     "storage/*"],
     "server": ["server/*", "storage/*"],
 }
 

@@ -417,18 +417,23 @@ TEST_F(LocalShardTest, FiguresSampleWrittenStepsInAscendingOrder) {
   Model model(&random_, {.key_dim = 2, .capacity = 10'000, .partitions = 1});
   std::unique_ptr<LocalShard> shard = Make(model, {Partition(0)}, "flat", &inline_);
   EXPECT_TRUE(Figures(*shard).sampled_steps.empty());
-  const TurnRecord record = model.Next();
+  TurnRecord record{.uid = model.uid(), .epoch = Epoch(1), .turn = Turn(1)};
+  for (uint64_t i = 0; i < 1000; ++i) {
+    record.writes.push_back({.slot = SlotId(i * 7 % 1000), .value = static_cast<int64_t>(i % 10),
+                             .written_step = Step(3 * i + 1), .key = {1, 0}});
+  }
   ASSERT_TRUE(Apply(*shard, record).ok());
-  ASSERT_TRUE(Apply(*shard, model.Next()).ok());
   const ShardFigures figures = Figures(*shard);
-  const std::vector<SlotWrite> slots = model.Of({Partition(0)});
-  EXPECT_EQ(figures.turn, Turn(2));
+  EXPECT_EQ(figures.turn, Turn(1));
   EXPECT_EQ(figures.capacity, 10'000u);
-  EXPECT_EQ(figures.live_count, slots.size());
-  EXPECT_GT(figures.memory_bytes, slots.size() * 28);
-  EXPECT_LE(figures.sampled_steps.size(), 256u);
-  EXPECT_EQ(figures.sampled_steps.empty(), slots.size() < 100 && figures.sampled_steps.empty());
+  EXPECT_EQ(figures.live_count, 1000u);
+  EXPECT_EQ(figures.distinct_values, 10u);
+  EXPECT_GT(figures.memory_bytes, 1000u * 28);
+  EXPECT_EQ(figures.sampled_steps.size(), 250u);  // every fourth of 1,000: at most 256
   EXPECT_TRUE(std::is_sorted(figures.sampled_steps.begin(), figures.sampled_steps.end()));
+  for (const uint64_t step : figures.sampled_steps) EXPECT_EQ(step % 3, 1u);
+  EXPECT_GT(figures.sampled_steps.back(), 2500u);
+  EXPECT_LT(figures.sampled_steps.front(), 500u);
 }
 
 // Calls from several threads, on a pool, while searches fan out over it: in the order of each caller's calls.

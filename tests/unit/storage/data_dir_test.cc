@@ -1,5 +1,7 @@
 #include "storage/data_dir.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -17,7 +19,9 @@ using ::testing::HasSubstr;
 using testing::TestFolder;
 using testing::UidOf;
 
-void Write(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+void Write(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 class DataDirTest : public ::testing::Test {
  protected:
@@ -56,7 +60,8 @@ TEST_F(DataDirTest, NewerFormatIsRefusedWithBothVersions) {
 
 TEST_F(DataDirTest, DamagedFormatIsDataLoss) {
   Open();
-  for (const std::string text : {"", "evoke-data 1", "evoke-data x\n", "evoke-data 0\n", "something else\n"}) {
+  for (const std::string text :
+       {"", "evoke-data 1", "evoke-data x\n", "evoke-data 0\n", "something else\n"}) {
     Write(path_ + "/FORMAT", text);
     EXPECT_TRUE(absl::IsDataLoss(DataDir::Open(path_).status())) << text;
   }

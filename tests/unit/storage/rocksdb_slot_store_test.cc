@@ -3,6 +3,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -17,9 +18,9 @@ namespace evoke {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::HasSubstr;
 using testing::CommitOne;
 using testing::ExpectHolds;
+using ::testing::HasSubstr;
 using testing::SessionOf;
 using testing::TestFolder;
 using testing::TurnBuilder;
@@ -56,7 +57,8 @@ class RocksDbSlotStoreTest : public ::testing::Test {
 
   static absl::Status ScanAll(const RocksDbSlotStore& store, uint32_t partitions) {
     for (uint32_t p = 0; p < partitions; ++p) {
-      const absl::Status s = store.ScanPartition(Partition(p), [](const SlotRow&) { return absl::OkStatus(); });
+      const absl::Status s =
+          store.ScanPartition(Partition(p), [](const SlotRow&) { return absl::OkStatus(); });
       if (!s.ok()) return s;
     }
     return absl::OkStatus();
@@ -141,10 +143,13 @@ TEST_F(RocksDbSlotStoreTest, RecordsAreKeptByCountAndByBytes) {
   store = Open(limited);
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(CommitOne(store.get(), builder_.Next()).ok());
   uint64_t bytes = 0;
-  ASSERT_TRUE(store->ReadRecords(store->FirstKeptTurn(), [&](const DecodedTurn& turn) {
-    bytes += EncodeTurnRecord(turn.record).bytes.size();
-    return absl::OkStatus();
-  }).ok());
+  ASSERT_TRUE(store
+                  ->ReadRecords(store->FirstKeptTurn(),
+                                [&](const DecodedTurn& turn) {
+                                  bytes += EncodeTurnRecord(turn.record).bytes.size();
+                                  return absl::OkStatus();
+                                })
+                  .ok());
   EXPECT_LE(bytes, 4000u);
   EXPECT_GE(bytes, 2500u);
   const uint64_t kept = 81 - store->FirstKeptTurn().value;
@@ -199,7 +204,6 @@ TEST_F(RocksDbSlotStoreTest, FlippedByteOfATableFileIsDataLoss) {
 }
 
 TEST_F(RocksDbSlotStoreTest, MissingTableFileIsDataLoss) {
-  Open(options())->Commit({});
   auto store = Open(options());
   ASSERT_TRUE(CommitOne(store.get(), builder_.Next()).ok());
   store.reset();
@@ -281,7 +285,8 @@ TEST_F(RocksDbSlotStoreTest, DestroyLeavesNothing) {
   EXPECT_FALSE(fs::exists(path_));
 }
 
-// Power loss tears the log anywhere: what is recovered is the state after a whole turn, and the turn says which.
+// Power loss tears the log anywhere: what is recovered is the state after a whole turn, and the turn says
+// which.
 TEST_F(RocksDbSlotStoreTest, TornLogRecoversToAWholeTurn) {
   auto store = Open(options());
   std::vector<TurnBuilder> after{builder_};
@@ -417,8 +422,10 @@ TEST_F(RocksDbSlotStoreTest, ReadersBesideCommitsSeeWholeTurns) {
     TurnRecord record = builder_.WithSessions({});
     record.step_after = record.step_before = Step(0);
     for (uint64_t i = 0; i < 4; ++i) {
-      record.writes.push_back({.slot = SlotId(4 * i), .value = static_cast<int64_t>(record.turn.value),
-                               .written_step = Step(i + 1), .key = {1, 0, 0}});
+      record.writes.push_back({.slot = SlotId(4 * i),
+                               .value = static_cast<int64_t>(record.turn.value),
+                               .written_step = Step(i + 1),
+                               .key = {1, 0, 0}});
     }
     return record;
   };
@@ -427,17 +434,23 @@ TEST_F(RocksDbSlotStoreTest, ReadersBesideCommitsSeeWholeTurns) {
   std::thread reader([&] {
     while (!done) {
       std::set<int64_t> values;
-      ASSERT_TRUE(store->ScanPartition(Partition(0), [&](const SlotRow& row) {
-        values.insert(row.value);
-        return absl::OkStatus();
-      }).ok());
+      ASSERT_TRUE(store
+                      ->ScanPartition(Partition(0),
+                                      [&](const SlotRow& row) {
+                                        values.insert(row.value);
+                                        return absl::OkStatus();
+                                      })
+                      .ok());
       ASSERT_LE(values.size(), 1u);
       const Turn last = store->AppliedTurn();
       uint64_t read = 0;
-      ASSERT_TRUE(store->ReadRecords(Turn(1), [&](const DecodedTurn&) {
-        ++read;
-        return absl::OkStatus();
-      }).ok());
+      ASSERT_TRUE(store
+                      ->ReadRecords(Turn(1),
+                                    [&](const DecodedTurn&) {
+                                      ++read;
+                                      return absl::OkStatus();
+                                    })
+                      .ok());
       ASSERT_GE(read, last.value);
       ASSERT_TRUE(store->ReadMeta().ok());
     }

@@ -80,7 +80,8 @@ TEST(KeyLayoutTest, PartitionIsOneRange) {
   for (uint64_t slot : {0ull, 63ull, 64ull, 4095ull, 1ull << 60}) {
     for (uint64_t p = 0; p < 64; ++p) {
       for (const RowKind kind : {RowKind::kSlot, RowKind::kPayload}) {
-        const std::string key = kind == RowKind::kSlot ? layout.Slot(SlotId(slot)) : layout.Payload(SlotId(slot), 3);
+        const std::string key =
+            kind == RowKind::kSlot ? layout.Slot(SlotId(slot)) : layout.Payload(SlotId(slot), 3);
         const KeyRange range = KeyLayout::Of(kind, Partition(p));
         EXPECT_EQ(range.begin <= key && key < range.end, slot % 64 == p);
       }
@@ -92,9 +93,9 @@ TEST(KeyLayoutTest, KindsDoNotMix) {
   const KeyLayout layout(2);
   const SessionId last = SessionOf(0xff);
   const std::vector<std::string> ascending{
-      KeyLayout::Format(),           KeyLayout::Meta(),          layout.Slot(SlotId(~uint64_t{0})),
-      layout.Payload(SlotId(0), 0),  KeyLayout::Session(last),   KeyLayout::Reply(SessionOf(0), 1),
-      KeyLayout::Reply(last, 255),   KeyLayout::Reply(last, 256), KeyLayout::Record(Turn(255)),
+      KeyLayout::Format(),          KeyLayout::Meta(),           layout.Slot(SlotId(~uint64_t{0})),
+      layout.Payload(SlotId(0), 0), KeyLayout::Session(last),    KeyLayout::Reply(SessionOf(0), 1),
+      KeyLayout::Reply(last, 255),  KeyLayout::Reply(last, 256), KeyLayout::Record(Turn(255)),
       KeyLayout::Record(Turn(256))};
   EXPECT_TRUE(std::is_sorted(ascending.begin(), ascending.end()));
   for (const std::string& key : ascending) {
@@ -107,7 +108,8 @@ TEST(KeyLayoutTest, KindsDoNotMix) {
 }
 
 TEST(SlotRecordTest, ComesBackAndEveryFlippedBitNamesTheSlot) {
-  const SlotWrite write{.slot = SlotId(77), .value = -5, .written_step = Step(9), .hits = 3, .key = {0.6f, -0.8f}};
+  const SlotWrite write{
+      .slot = SlotId(77), .value = -5, .written_step = Step(9), .hits = 3, .key = {0.6f, -0.8f}};
   const std::string key = KeyLayout(4).Slot(write.slot);
   std::string value;
   EncodeSlotRow(key, write, &value);
@@ -128,7 +130,8 @@ TEST(SlotRecordTest, ComesBackAndEveryFlippedBitNamesTheSlot) {
   for (size_t size = 0; size < value.size(); ++size) {
     EXPECT_TRUE(absl::IsDataLoss(DecodeSlotRow(key, write.slot, value.substr(0, size), 2, &buffer).status()));
   }
-  EXPECT_TRUE(absl::IsDataLoss(DecodeSlotRow(key, write.slot, value, 3, &buffer).status())) << "another dimension";
+  EXPECT_TRUE(absl::IsDataLoss(DecodeSlotRow(key, write.slot, value, 3, &buffer).status()))
+      << "another dimension";
 }
 
 TEST(SlotRecordTest, RowUnderAnotherKeyIsFound) {
@@ -149,9 +152,16 @@ void ExpectEveryFlipFound(const std::string& value, Decode decode) {
 }
 
 TEST(StateRowsTest, RowsComeBackAndEveryFlippedBitIsFound) {
-  const MetaRow meta{.uid = UidOf(1), .epoch = Epoch(2), .term = Term(3), .turn = Turn(9), .step = Step(5),
-                     .chain = {.low = 6, .high = 7}, .state_hash = {.low = 8, .high = 9},
-                     .spec_digest = {.low = 10, .high = 11}, .live_count = 12, .forgotten_turn = Turn(4)};
+  const MetaRow meta{.uid = UidOf(1),
+                     .epoch = Epoch(2),
+                     .term = Term(3),
+                     .turn = Turn(9),
+                     .step = Step(5),
+                     .chain = {.low = 6, .high = 7},
+                     .state_hash = {.low = 8, .high = 9},
+                     .spec_digest = {.low = 10, .high = 11},
+                     .live_count = 12,
+                     .forgotten_turn = Turn(4)};
   const RecordWindow window({{.first = Turn(3), .bytes = 100}, {.first = Turn(7), .bytes = 50}}, Turn(10));
   const std::string meta_bytes = EncodeMetaRow("k", meta, window);
   const auto stored = DecodeMetaRow("k", meta_bytes);
@@ -161,13 +171,16 @@ TEST(StateRowsTest, RowsComeBackAndEveryFlippedBitIsFound) {
   EXPECT_EQ(stored->window.next(), Turn(10));
   ExpectEveryFlipFound(meta_bytes, [](const std::string& v) { return DecodeMetaRow("k", v); });
 
-  const SessionRow session{.id = SessionOf(1), .last_turn = Turn(2), .last_number = 3,
+  const SessionRow session{.id = SessionOf(1),
+                           .last_turn = Turn(2),
+                           .last_number = 3,
                            .replies = {{2, {.low = 4, .high = 5}, 6}, {3, {.low = 7, .high = 8}, 9}}};
   const std::string session_bytes = EncodeSessionRow("k", session);
   const auto read = DecodeSessionRow("k", session.id, session_bytes);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(*read, session);
-  ExpectEveryFlipFound(session_bytes, [](const std::string& v) { return DecodeSessionRow("k", SessionOf(1), v); });
+  ExpectEveryFlipFound(session_bytes,
+                       [](const std::string& v) { return DecodeSessionRow("k", SessionOf(1), v); });
 
   const std::string payload_bytes = EncodePayload("k", Step(4), "text");
   EXPECT_EQ(*DecodePayload("k", payload_bytes), (Payload{.step = Step(4), .bytes = "text"}));

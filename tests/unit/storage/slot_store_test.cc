@@ -10,10 +10,10 @@
 namespace evoke {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::CommitOne;
 using testing::ExpectHolds;
 using testing::Geometry;
+using ::testing::HasSubstr;
 using testing::SessionOf;
 using testing::TestFolder;
 using testing::TurnBuilder;
@@ -93,7 +93,8 @@ TEST_P(SlotStoreTest, PayloadsAreTheFirstAndTheLatestOverManyHits) {
   ASSERT_TRUE(CommitOne(store.get(), builder.One(5, /*hit=*/false, "new value")).ok());
   slot.hits = 0;
   ASSERT_TRUE(store->ReadPayloads(absl::MakeSpan(&slot, 1)).ok());
-  EXPECT_THAT(slot.payloads, ::testing::ElementsAre(Payload{Step(9), "new value"})) << "nothing of the old value";
+  EXPECT_THAT(slot.payloads, ::testing::ElementsAre(Payload{Step(9), "new value"}))
+      << "nothing of the old value";
 }
 
 TEST_P(SlotStoreTest, MissingPayloadRowIsDataLoss) {
@@ -163,7 +164,8 @@ TEST_P(SlotStoreTest, ForgottenSessionLeavesItsLastTurnAndNoReplies) {
     ASSERT_TRUE(CommitOne(store.get(), builder.WithSessions(std::move(ops))).ok());
   };
   using Kind = SessionOp::Kind;
-  commit({{.kind = Kind::kOpen, .session = SessionOf(1)}, {.session = SessionOf(1), .number = 1, .reply = "one"}});
+  commit({{.kind = Kind::kOpen, .session = SessionOf(1)},
+          {.session = SessionOf(1), .number = 1, .reply = "one"}});
   commit({{.session = SessionOf(1), .number = 2, .reply = "two"}});
   commit({});
   EXPECT_EQ(store->ReadReply(SessionOf(1), 1).value(), "one");

@@ -1,8 +1,11 @@
 // Compares everything a store answers with the model.
 #pragma once
 
+#include <stdlib.h>
+
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/unit/storage/turn_builder.h"
@@ -10,7 +13,8 @@
 namespace evoke::testing {
 
 // `slots` false: the store keeps none (RamSlotStore).
-inline void ExpectHolds(const SlotStore& store, const TurnBuilder& builder, const ModelState& model, bool slots) {
+inline void ExpectHolds(const SlotStore& store, const TurnBuilder& builder, const ModelState& model,
+                        bool slots) {
   EXPECT_EQ(store.AppliedTurn(), model.meta.turn);
   const auto meta = store.ReadMeta();
   ASSERT_TRUE(meta.ok()) << meta.status();

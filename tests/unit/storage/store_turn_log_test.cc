@@ -58,7 +58,8 @@ TEST_F(StoreTurnLogTest, TurnsThatWaitAreOneCommitInOrder) {
 
 TEST_F(StoreTurnLogTest, AppendFromDoneIsCommittedToo) {
   StoreTurnLog log(&store_, Poster());
-  log.Append(std::make_shared<TurnRecord>(builder_.Next()), [&](absl::Status) { Append(&log, builder_.Next()); });
+  log.Append(std::make_shared<TurnRecord>(builder_.Next()),
+             [&](absl::Status) { Append(&log, builder_.Next()); });
   RunPosted();
   EXPECT_THAT(told_, ElementsAre(2));
   EXPECT_TRUE(statuses_[0].ok());

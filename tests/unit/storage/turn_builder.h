@@ -63,12 +63,14 @@ struct ModelState {
 
 class TurnBuilder {
  public:
-  explicit TurnBuilder(const Geometry& geometry = {}, uint64_t seed = 1) : geometry_(geometry), random_(seed) {
+  explicit TurnBuilder(const Geometry& geometry = {}, uint64_t seed = 1)
+      : geometry_(geometry), random_(seed) {
     model_.meta.uid = UidOf(7);
     model_.meta.spec_digest = {.low = 11, .high = 12};
   }
 
-  // The next turn: a few slots written, session 1 answered; now and then a session forgotten, or a slot freed.
+  // The next turn: a few slots written, session 1 answered; now and then a session forgotten, or a slot
+  // freed.
   TurnRecord Next() {
     TurnRecord record = Begin();
     std::map<uint64_t, SlotWrite> writes;
@@ -135,7 +137,8 @@ class TurnBuilder {
 
   void Observe(uint64_t slot, Step step, std::map<uint64_t, SlotWrite>* writes) {
     const bool hit = model_.slots.contains(slot) && Draw(4) != 0;
-    Write(slot, hit, step, Draw(3) == 0 ? "" : std::string(1 + Draw(40), static_cast<char>('a' + Draw(26))), writes);
+    Write(slot, hit, step, Draw(3) == 0 ? "" : std::string(1 + Draw(40), static_cast<char>('a' + Draw(26))),
+          writes);
   }
 
   void Write(uint64_t slot, bool hit, Step step, std::string payload, std::map<uint64_t, SlotWrite>* writes) {
@@ -167,7 +170,8 @@ class TurnBuilder {
   void Answer(const SessionId& id, TurnRecord* record) {
     if (model_.sessions.size() == 3 && Draw(10) == 0) {
       const SessionId victim = SessionOf(static_cast<uint8_t>(1 + Draw(3)));
-      model_.meta.forgotten_turn = std::max(model_.meta.forgotten_turn, model_.sessions.at(victim).row.last_turn);
+      model_.meta.forgotten_turn =
+          std::max(model_.meta.forgotten_turn, model_.sessions.at(victim).row.last_turn);
       model_.sessions.erase(victim);
       record->sessions.push_back({.kind = SessionOp::Kind::kForget, .session = victim});
     }

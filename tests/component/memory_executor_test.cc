@@ -1,0 +1,307 @@
+// Mailbox, deadlines, waiting for a turn, and what happens when a commit fails: the memory without gRPC.
+#include "server/engine/memory_executor.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "server/base/errors.h"
+#include "server/similarity/similarity.h"
+#include "storage/rocksdb_slot_store.h"
+#include "tests/testing/faulty_slot_store.h"
+#include "tests/testing/manual_clock.h"
+
+namespace evoke::testing {
+namespace {
+
+const MemoryUid kUid = MemoryUid::FromView("executor-memory1");
+
+template <typename T>
+class Answer {
+ public:
+  std::function<void(absl::StatusOr<T>)> Done() {
+    return [state = state_](absl::StatusOr<T> answer) {
+      MutexLock lock(&state->mu);
+      state->answer = std::make_unique<absl::StatusOr<T>>(std::move(answer));
+      ++state->calls;
+      state->come.SignalAll();
+    };
+  }
+  const absl::StatusOr<T>& Wait() {
+    MutexLock lock(&state_->mu);
+    while (!state_->answer) state_->come.Wait(&state_->mu);
+    return *state_->answer;
+  }
+  bool come() {
+    MutexLock lock(&state_->mu);
+    return state_->answer != nullptr;
+  }
+  std::string Reason() { return Wait().ok() ? "OK" : DetailOf(Wait().status())->reason; }
+
+ private:
+  struct State {
+    Mutex mu;
+    CondVar come;
+    std::unique_ptr<absl::StatusOr<T>> answer;
+    int calls = 0;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+class MemoryExecutorTest : public ::testing::Test {
+ protected:
+  MemoryExecutorTest() {
+    static int count = 0;
+    path_ = ::testing::TempDir() + "/executor-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+  }
+  ~MemoryExecutorTest() override {
+    if (executor) Close();
+    EXPECT_TRUE(RocksDbSlotStore::Destroy(path_).ok());
+  }
+
+  void Start(EngineOptions engine = {.shards = 2}) {
+    executor = MemoryExecutor::Create({.name = "m",
+                                       .uid = kUid,
+                                       .spec = spec,
+                                       .engine = engine,
+                                       .compute = &compute_,
+                                       .io = &io_,
+                                       .clock = &clock,
+                                       .cores = 2,
+                                       .open_store = [this](bool read_only) { return Open(read_only); }});
+    executor->Recover();
+    ASSERT_EQ(executor->figures().state, MemoryState::kServing) << executor->figures().why;
+  }
+
+  absl::StatusOr<std::unique_ptr<SlotStore>> Open(bool read_only) {
+    if (!read_only && faults->open_for_writing_fails) return absl::UnavailableError("injected: no space");
+    auto store = RocksDbSlotStore::Open({.path = path_,
+                                         .uid = kUid,
+                                         .key_dim = spec.key_dim,
+                                         .partitions = spec.partitions,
+                                         .payload_history = spec.payload_history,
+                                         .durability = Durability::kWal,
+                                         .spec_digest = SpecDigest(spec),
+                                         .create = !read_only,
+                                         .read_only = read_only});
+    if (!store.ok()) return store.status();
+    return std::make_unique<FaultySlotStore>(*std::move(store), faults);
+  }
+
+  void Close() {
+    Answer<bool> closed;
+    executor->Close(absl::UnavailableError("closed"), [done = closed.Done()] { done(true); });
+    EXPECT_TRUE(closed.Wait().ok());
+    executor.reset();
+  }
+
+  // One row along axis `value mod key_dim`; number 0: a read.
+  Task Observe(int64_t value, uint64_t number, Answer<std::string>* answer, size_t rows = 1) {
+    ObserveCall call;
+    call.rows.dim = spec.key_dim;
+    call.rows.unit.assign(rows * spec.key_dim, 0);
+    for (size_t r = 0; r < rows; ++r) call.rows.unit[r * spec.key_dim + value % spec.key_dim] = 1;
+    call.rows.norms.assign(rows, 1);
+    call.rows.skip.assign(rows, 0);
+    call.values.assign(rows, value);
+    call.write.assign(rows, number > 0);
+    if (number > 0) {
+      call.mutation = MutationId{.session = SessionId::FromView(std::string(16, 's')),
+                                 .number = number,
+                                 .first_unacknowledged = number,
+                                 .digest = {.low = static_cast<uint64_t>(value)}};
+    }
+    call.encode = [](const ObserveReply& r) { return "turn " + std::to_string(r.state.turn.value); };
+    call.done = answer->Done();
+    return {.call = std::move(call)};
+  }
+
+  std::string Train(int64_t value, uint64_t number) {
+    Answer<std::string> answer;
+    executor->Submit(Observe(value, number, &answer));
+    return answer.Wait().ok() ? *answer.Wait() : answer.Reason();
+  }
+
+  InspectReply Inspect() {
+    Answer<InspectReply> answer;
+    executor->Submit({.call = InspectCall{.done = answer.Done()}});
+    EXPECT_TRUE(answer.Wait().ok()) << answer.Wait().status();
+    return *answer.Wait();
+  }
+
+  void AwaitState(MemoryState state) {
+    while (executor->figures().state != state) std::this_thread::yield();
+  }
+
+  const MemorySpec spec{.key_dim = 4, .capacity = 8, .partitions = 4, .durability = SpecDurability::kWal};
+  std::shared_ptr<SharedFaults> faults = std::make_shared<SharedFaults>();
+  ManualClock clock;
+  ThreadPool compute_{"compute", 2};
+  ThreadPool io_{"io", 2};
+  std::string path_;
+  std::shared_ptr<MemoryExecutor> executor;
+};
+
+TEST_F(MemoryExecutorTest, AnswersAndRemembersAcrossRecovery) {
+  Start();
+  EXPECT_EQ(Train(1, 1), "turn 1");
+  EXPECT_EQ(Train(2, 2), "turn 2");
+  const InspectReply before = Inspect();
+  Close();
+  Start({.shards = 3});
+  const InspectReply after = Inspect();
+  EXPECT_EQ(after.state_hash, before.state_hash);
+  EXPECT_EQ(after.state.step, Step(2));
+  EXPECT_EQ(after.live_count, 2u);
+  EXPECT_EQ(after.distinct_values, 2u);
+  EXPECT_EQ(Train(2, 2), "turn 2");  // a retry across the restart
+}
+
+TEST_F(MemoryExecutorTest, ACommitThatFailedBeforeItWroteIsAppliedByTheRetry) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->next_commit = SharedFaults::Commit::kFailsBefore;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  AwaitState(MemoryState::kServing);
+  EXPECT_EQ(Inspect().state.step, Step(1));
+  EXPECT_EQ(Train(2, 2), "turn 2");
+  EXPECT_EQ(Inspect().state.step, Step(2));
+}
+
+TEST_F(MemoryExecutorTest, ACommitThatFailedAfterItWroteIsNotAppliedTwiceByTheRetry) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->next_commit = SharedFaults::Commit::kFailsAfter;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  AwaitState(MemoryState::kServing);
+  EXPECT_EQ(Inspect().state.step, Step(2));
+  EXPECT_EQ(Train(2, 2), "turn 2");
+  EXPECT_EQ(Inspect().state.step, Step(2));
+}
+
+TEST_F(MemoryExecutorTest, AStoreThatCannotBeWrittenIsStillRead) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->open_for_writing_fails = true;
+  faults->next_commit = SharedFaults::Commit::kFailsBefore;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  AwaitState(MemoryState::kReadOnly);
+  EXPECT_EQ(Train(2, 2), "READ_ONLY_DISK");
+  EXPECT_EQ(Inspect().state.step, Step(1));
+  EXPECT_EQ(Train(1, 0), "turn 1");  // a read
+}
+
+TEST_F(MemoryExecutorTest, AFullMailboxRefusesWithADelay) {
+  Start({.shards = 1, .mailbox_rows = 4});
+  faults->commits_wait = true;
+  Answer<std::string> first, second, third;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();  // the turn is under way: what follows waits
+  executor->Submit(Observe(2, 0, &second, 3));
+  executor->Submit(Observe(3, 0, &third, 2));
+  EXPECT_EQ(third.Reason(), "MAILBOX_FULL");
+  EXPECT_TRUE(DetailOf(third.Wait().status())->retry_delay.has_value());
+  faults->commits_wait = false;
+  EXPECT_EQ(first.Reason(), "OK");
+  EXPECT_EQ(second.Reason(), "OK");
+}
+
+TEST_F(MemoryExecutorTest, ExpiredAndCancelledTasksDoNoWork) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first, expired, cancelled;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  Task late = Observe(2, 2, &expired);
+  late.deadline = clock.Now() + absl::Seconds(1);
+  executor->Submit(std::move(late));
+  Task gone = Observe(2, 2, &cancelled);
+  gone.cancelled = [] { return true; };
+  executor->Submit(std::move(gone));
+  clock.Advance(absl::Seconds(2));
+  faults->commits_wait = false;
+  EXPECT_EQ(expired.Reason(), "NOT_APPLIED");
+  EXPECT_EQ(cancelled.Wait().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(Inspect().state.step, Step(1));
+  EXPECT_EQ(Train(2, 2), "turn 2");  // neither consumed its number
+}
+
+TEST_F(MemoryExecutorTest, ATaskWaitsForTheTurnThatItRequires) {
+  Start();
+  Answer<std::string> waiting;
+  Task task = Observe(1, 0, &waiting);
+  task.min_turn = 2;
+  executor->Submit(std::move(task));
+  EXPECT_EQ(Train(1, 1), "turn 1");
+  EXPECT_FALSE(waiting.come());
+  EXPECT_EQ(Train(2, 2), "turn 2");
+  EXPECT_EQ(*waiting.Wait(), "turn 2");
+}
+
+TEST_F(MemoryExecutorTest, ATaskWhoseTurnDoesNotComeIsToldBeforeItsDeadline) {
+  Start();
+  Answer<std::string> waiting;
+  Task task = Observe(1, 0, &waiting);
+  task.min_turn = 9;
+  task.deadline = clock.Now() + absl::Seconds(5);
+  executor->Submit(std::move(task));
+  Inspect();  // the task has been through a turn's door by now
+  clock.Advance(absl::Milliseconds(4990));
+  EXPECT_EQ(waiting.Reason(), "BEHIND");
+}
+
+TEST_F(MemoryExecutorTest, StaleEpochIsRefusedButARetryFromThatEpochIsAnswered) {
+  Start();
+  Answer<std::string> first;
+  Task task = Observe(1, 1, &first);
+  task.epoch = 1;
+  executor->Submit(std::move(task));
+  ASSERT_EQ(*first.Wait(), "turn 1");
+  Answer<std::string> cleared;
+  executor->Submit({.call = ClearCall{.mutation = {.session = SessionId::FromView(std::string(16, 'c')), .number = 1},
+                                      .encode = [](const ClearReply& r) { return std::to_string(r.freed_slots); },
+                                      .done = cleared.Done()}});
+  EXPECT_EQ(*cleared.Wait(), "1");
+  EXPECT_EQ(Inspect().state.epoch, Epoch(2));
+  EXPECT_EQ(Inspect().state.step, Step(1));
+  EXPECT_EQ(Inspect().state_hash, Hash128{});
+  Answer<std::string> retry, stale;
+  Task again = Observe(1, 1, &retry);
+  again.epoch = 1;
+  executor->Submit(std::move(again));
+  EXPECT_EQ(*retry.Wait(), "turn 1");
+  Task next = Observe(1, 2, &stale);
+  next.epoch = 1;
+  executor->Submit(std::move(next));
+  EXPECT_EQ(stale.Reason(), "STALE_MEMORY");
+}
+
+TEST_F(MemoryExecutorTest, DrainingRefusesMutationsAndFinishesWhatWasAccepted) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> accepted;
+  executor->Submit(Observe(1, 1, &accepted));
+  while (faults->commits == 0) std::this_thread::yield();
+  executor->StopMutations();
+  EXPECT_EQ(Train(2, 2), "DRAINING");
+  faults->commits_wait = false;
+  EXPECT_EQ(*accepted.Wait(), "turn 1");
+  EXPECT_EQ(Train(1, 0), "turn 1");  // reads go on
+}
+
+TEST_F(MemoryExecutorTest, TasksThatWaitTogetherShareACommit) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  std::vector<Answer<std::string>> answers(3);
+  for (int i = 0; i < 3; ++i) executor->Submit(Observe(i, 2 + i, &answers[i]));
+  faults->commits_wait = false;
+  for (auto& answer : answers) EXPECT_EQ(*answer.Wait(), "turn 2");
+  EXPECT_EQ(faults->commits, 2);
+  EXPECT_EQ(Inspect().state.step, Step(4));
+}
+
+}  // namespace
+}  // namespace evoke::testing

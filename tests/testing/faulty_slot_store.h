@@ -1,0 +1,68 @@
+// A SlotStore that fails when it is told to, over one that does not: the outcome of a failed commit can be either.
+//
+// Faults are shared by all stores opened over the same SharedFaults, so that a reload meets what a test set up.
+// Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "storage/slot_store.h"
+
+namespace evoke::testing {
+
+struct SharedFaults {
+  enum class Commit { kWorks, kFailsBefore, kFailsAfter };  // kFailsAfter: the rows are there all the same
+  std::atomic<Commit> next_commit{Commit::kWorks};          // taken back by the commit that it strikes
+  std::atomic<bool> open_for_writing_fails{false};
+  std::atomic<bool> commits_wait{false};                    // a commit spins until it is false again
+  std::atomic<int> commits{0};
+};
+
+class FaultySlotStore final : public SlotStore {
+ public:
+  FaultySlotStore(std::shared_ptr<SlotStore> store, std::shared_ptr<SharedFaults> faults)
+      : store_(std::move(store)), faults_(std::move(faults)) {}
+
+  absl::Status Commit(absl::Span<const TurnRecord* const> records) override {
+    ++faults_->commits;
+    while (faults_->commits_wait) std::this_thread::yield();
+    if (!failed_.ok()) return failed_;
+    const auto fault = faults_->next_commit.exchange(SharedFaults::Commit::kWorks);
+    if (fault == SharedFaults::Commit::kFailsBefore) return failed_ = absl::UnavailableError("injected before");
+    const absl::Status status = store_->Commit(records);
+    if (fault == SharedFaults::Commit::kFailsAfter) return failed_ = absl::UnavailableError("injected after");
+    return status;
+  }
+  Turn AppliedTurn() const override { return store_->AppliedTurn(); }
+  absl::StatusOr<MetaRow> ReadMeta() const override { return store_->ReadMeta(); }
+  absl::Status ScanPartition(Partition p, const std::function<absl::Status(const SlotRow&)>& visit) const override {
+    return store_->ScanPartition(p, visit);
+  }
+  absl::Status ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const override {
+    return store_->ScanSessions(visit);
+  }
+  absl::StatusOr<std::string> ReadReply(const SessionId& session, uint64_t number) const override {
+    return store_->ReadReply(session, number);
+  }
+  absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const override { return store_->ReadPayloads(slots); }
+  absl::Status ReadRecords(Turn from, const std::function<absl::Status(const DecodedTurn&)>& visit) const override {
+    return store_->ReadRecords(from, visit);
+  }
+  Turn FirstKeptTurn() const override { return store_->FirstKeptTurn(); }
+  absl::Status TruncateRecordsBefore(Turn turn) override { return store_->TruncateRecordsBefore(turn); }
+  absl::StatusOr<Turn> Checkpoint(const std::string& dir) override { return store_->Checkpoint(dir); }
+  uint64_t ApproximateBytes() const override { return store_->ApproximateBytes(); }
+
+ private:
+  const std::shared_ptr<SlotStore> store_;
+  const std::shared_ptr<SharedFaults> faults_;
+  absl::Status failed_;  // committing thread only: fails closed
+};
+
+}  // namespace evoke::testing
