@@ -21,6 +21,16 @@ class ConvNet(nn.Module):
             nn.MaxPool2d(2), nn.Flatten())
         self.head = nn.Sequential(nn.Linear(second * 49, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, key_dim))
         self.projection = nn.Linear(key_dim, key_dim, bias=False)
+        self.apply(_initialise)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.projection(self.head(self.features(images.unsqueeze(1))))
+
+
+def _initialise(module: nn.Module) -> None:
+    """He's normal weights, no biases. PyTorch's default biases make all queries alike (cosine 0.99 at the start), where
+    the memory loss has next to no gradient and training stands still for hundreds of iterations."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

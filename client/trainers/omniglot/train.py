@@ -97,6 +97,7 @@ class Run:
         began = saved = time.monotonic()
         window: List[Dict] = []
         with tqdm.tqdm(total=round(o.minutes * 60), unit="s", desc="train", file=sys.stderr,
+                       mininterval=0.5 if sys.stderr.isatty() else 15, ascii=not sys.stderr.isatty(),
                        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f}s {postfix}") as bar:
             while self.iteration < o.iterations and time.monotonic() - began < o.minutes * 60:
                 window.append(self.step())
@@ -106,7 +107,7 @@ class Run:
                                        "one_shot": float(np.mean([w["one_shot"] for w in window]))})
                     window.clear()
                     bar.set_postfix_str("iteration %d, loss %.4f, one-shot %.1f%%" % (
-                        self.iteration, self.curve[-1]["loss"], 100 * self.curve[-1]["one_shot"]))
+                        self.iteration, self.curve[-1]["loss"], 100 * self.curve[-1]["one_shot"]), refresh=False)
                 bar.update(min(time.monotonic() - began, bar.total) - bar.n)
                 if time.monotonic() - saved > 30:
                     self.save()
