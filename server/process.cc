@@ -58,8 +58,8 @@ void PrintStackAndDie(int signal) {
 
 void InstallCrashHandler(const char* program) {
   absl::InitializeSymbolizer(program);
-  // The first call loads the unwinder, which a signal handler must not do. (Abseil's own failure handler follows frame
-  // pointers, of which an optimised build and the C library have none.)
+  // The first call loads the unwinder, which a signal handler must not do. (Abseil's own failure handler
+  // follows frame pointers, of which an optimised build and the C library have none.)
   void* frame;
   backtrace(&frame, 1);
   struct sigaction action {};

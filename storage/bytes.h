@@ -1,7 +1,8 @@
 // Numbers and strings as bytes, and back without trusting them.
 //
-// Every encoding of this folder is built from these two. Values are little-endian; row keys use the big-endian calls,
-// so that the order of bytes is the order of numbers. A length-prefixed string is u32 length | bytes.
+// Every encoding of this folder is built from these two. Values are little-endian; row keys use the
+// big-endian calls, so that the order of bytes is the order of numbers. A length-prefixed string is u32
+// length | bytes.
 #pragma once
 
 #include <bit>
@@ -56,9 +57,9 @@ class ByteWriter {
   std::string* const out_;
 };
 
-// Reads from the front of `bytes`, which must outlive it and what TakeRaw and TakeString return. The first read beyond
-// the end makes ok() false for good; that read and all later ones return zeros and move nothing, so a decoder may
-// check ok() once at its end and before it uses a count.
+// Reads from the front of `bytes`, which must outlive it and what TakeRaw and TakeString return. The first
+// read beyond the end makes ok() false for good; that read and all later ones return zeros and move nothing,
+// so a decoder may check ok() once at its end and before it uses a count.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}
@@ -78,7 +79,8 @@ class ByteReader {
   template <std::unsigned_integral T>
   T TakeBigEndian() {
     T value = 0;
-    for (char byte : TakeRaw(sizeof value)) value = static_cast<T>(uint64_t{value} << 8 | static_cast<uint8_t>(byte));
+    for (char byte : TakeRaw(sizeof value))
+      value = static_cast<T>(uint64_t{value} << 8 | static_cast<uint8_t>(byte));
     return value;
   }
   Hash128 TakeHash() {
@@ -100,8 +102,8 @@ class ByteReader {
     rest_.remove_prefix(size);
     return raw;
   }
-  // A u32 count of items of at least `item_bytes` each: 0 and not ok when that many cannot follow, so a count that was
-  // returned may be allocated.
+  // A u32 count of items of at least `item_bytes` each: 0 and not ok when that many cannot follow, so a count
+  // that was returned may be allocated.
   uint32_t TakeCount(size_t item_bytes) {
     const uint32_t count = Take<uint32_t>();
     if (count > rest_.size() / item_bytes) ok_ = false;

@@ -49,7 +49,8 @@ absl::StatusOr<std::vector<CatalogEntry>> CatalogFile::Load() const {
   ByteReader in(*body);
   if (in.Take<uint32_t>() != kMagic) return Corrupt(path, "does not begin with its magic number");
   if (const uint32_t version = in.Take<uint32_t>(); version != kVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(path, " has version ", version, ", this program reads ", kVersion));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " has version ", version, ", this program reads ", kVersion));
   }
   std::vector<CatalogEntry> entries(in.TakeCount(4 + 16 + 1 + 4));
   for (CatalogEntry& entry : entries) {
@@ -67,7 +68,8 @@ absl::StatusOr<std::vector<CatalogEntry>> CatalogFile::Load() const {
 }
 
 absl::Status CatalogFile::Store(absl::Span<const CatalogEntry> entries) {
-  if (const std::string repeated = Repeated(entries); !repeated.empty()) return absl::InvalidArgumentError(repeated);
+  if (const std::string repeated = Repeated(entries); !repeated.empty())
+    return absl::InvalidArgumentError(repeated);
   std::string file;
   ByteWriter out(&file);
   out.Put(kMagic);

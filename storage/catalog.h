@@ -1,7 +1,7 @@
 // The catalog file of a data directory: which memories there are, and which folders may be removed.
 //
-// Order of steps, so that a crash leaves nothing that the catalog does not name, and nothing that is named and not
-// there:
+// Order of steps, so that a crash leaves nothing that the catalog does not name, and nothing that is named
+// and not there:
 //   create  Store(with the entry kRemoved) -> make folder and store -> Store(with the entry kLive)
 //   delete  Store(with the entry kRemoved) -> remove the folder     -> Store(without the entry)
 //   start   Load -> remove the folders of kRemoved entries -> Store(without them)
@@ -40,8 +40,8 @@ class CatalogFile {
   // `dir` must outlive it.
   explicit CatalogFile(DataDir* dir) : dir_(dir) {}
 
-  // In the order in which they were stored; none in a new directory. DATA_LOSS when the file is damaged, or missing
-  // while there are memory folders; FAILED_PRECONDITION when its version is newer, naming both.
+  // In the order in which they were stored; none in a new directory. DATA_LOSS when the file is damaged, or
+  // missing while there are memory folders; FAILED_PRECONDITION when its version is newer, naming both.
   absl::StatusOr<std::vector<CatalogEntry>> Load() const;
   // Durable on return. INVALID_ARGUMENT when a live name or a uid appears twice.
   absl::Status Store(absl::Span<const CatalogEntry> entries);

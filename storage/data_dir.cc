@@ -77,7 +77,9 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) 
   return dir;
 }
 
-DataDir::~DataDir() { ::close(lock_fd_); }
+DataDir::~DataDir() {
+  ::close(lock_fd_);
+}
 
 absl::Status DataDir::CheckFormat() {
   const std::string path = path_ + "/FORMAT";
@@ -86,8 +88,8 @@ absl::Status DataDir::CheckFormat() {
     const absl::StatusOr<bool> blank = IsBlank(path_);
     if (!blank.ok()) return blank.status();
     if (!*blank) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path_, " holds files but no FORMAT: it is no data directory, and nothing in it was touched"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          path_, " holds files but no FORMAT: it is no data directory, and nothing in it was touched"));
     }
     if (absl::Status s = MakeDirectory(path_ + "/tmp"); !s.ok()) return s;
     return WriteFile("FORMAT", absl::StrCat(kFormatPrefix, kVersion, "\n"));
@@ -97,7 +99,8 @@ absl::Status DataDir::CheckFormat() {
   uint32_t version = 0;
   if (!absl::ConsumePrefix(&text, kFormatPrefix) || !absl::ConsumeSuffix(&text, "\n") ||
       !absl::SimpleAtoi(text, &version) || version == 0) {
-    return absl::DataLossError(absl::StrCat(path, " is damaged, expected one line \"", kFormatPrefix, kVersion, "\""));
+    return absl::DataLossError(
+        absl::StrCat(path, " is damaged, expected one line \"", kFormatPrefix, kVersion, "\""));
   }
   if (version > kVersion) {
     return absl::FailedPreconditionError(
@@ -116,7 +119,9 @@ absl::Status DataDir::EmptyTmp() {
   return error ? FileError("list", path_ + "/tmp", error.value()) : absl::OkStatus();
 }
 
-absl::Status DataDir::MakeMemoryFolder(const MemoryUid& uid) { return MakeDirectory(MemoryFolder(uid)); }
+absl::Status DataDir::MakeMemoryFolder(const MemoryUid& uid) {
+  return MakeDirectory(MemoryFolder(uid));
+}
 
 absl::Status DataDir::RemoveMemoryFolder(const MemoryUid& uid) {
   // Out of memories/ in one step first: half a folder is never seen, and a crash leaves the rest to EmptyTmp.

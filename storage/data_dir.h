@@ -19,11 +19,11 @@ namespace evoke {
 
 class DataDir {
  public:
-  // Makes the directory if it is not there (its parent must be), takes the lock, checks or writes FORMAT, empties tmp/.
+  // Makes the directory if it is not there (its parent must be), takes the lock, checks or writes FORMAT,
+  // empties tmp/.
   //   ABORTED              another process has it, named in the message
-  //   FAILED_PRECONDITION  its format is newer (both versions named); or it holds files and is no data directory
-  //   DATA_LOSS            FORMAT is damaged
-  //   UNAVAILABLE          the file system refuses
+  //   FAILED_PRECONDITION  its format is newer (both versions named); or it holds files and is no data
+  //   directory DATA_LOSS            FORMAT is damaged UNAVAILABLE          the file system refuses
   static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::string& path);
   ~DataDir();
   DataDir(const DataDir&) = delete;
@@ -38,8 +38,8 @@ class DataDir {
 
   // Durable on return. Making one that is there, and removing one that is not, are OK.
   absl::Status MakeMemoryFolder(const MemoryUid& uid);
-  // Requires: the catalog names it as one to be removed, and nothing in it is open. It is gone as a whole or not at
-  // all; its files follow.
+  // Requires: the catalog names it as one to be removed, and nothing in it is open. It is gone as a whole or
+  // not at all; its files follow.
   absl::Status RemoveMemoryFolder(const MemoryUid& uid);
   // Whether any memory has a folder.
   absl::StatusOr<bool> HasMemoryFolders() const;

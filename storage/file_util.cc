@@ -51,14 +51,16 @@ absl::Status MakeDirectory(const std::string& path) {
   if (::mkdir(path.c_str(), 0750) != 0) {
     struct stat found;
     if (errno != EEXIST) return FileError("mkdir", path, errno);
-    if (::stat(path.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) return FileError("mkdir", path, ENOTDIR);
+    if (::stat(path.c_str(), &found) != 0 || !S_ISDIR(found.st_mode))
+      return FileError("mkdir", path, ENOTDIR);
   }
   // Also when it was there: whoever made it may have died before its own sync.
   const std::string parent = std::filesystem::path(path).parent_path().string();
   return SyncDirectory(parent.empty() ? "." : parent);
 }
 
-absl::Status WriteFileAtomically(const std::string& path, const std::string& temporary, std::string_view content) {
+absl::Status WriteFileAtomically(const std::string& path, const std::string& temporary,
+                                 std::string_view content) {
   {
     const File file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
     if (file.fd < 0) return FileError("create", temporary, errno);

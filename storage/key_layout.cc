@@ -5,7 +5,9 @@
 namespace evoke {
 namespace {
 
-std::string Begin(RowKind kind) { return std::string(1, static_cast<char>(kind)); }
+std::string Begin(RowKind kind) {
+  return std::string(1, static_cast<char>(kind));
+}
 
 // True, and `in` stands behind the kind, when the key is of this kind and length.
 bool IsOf(RowKind kind, size_t size, std::string_view key, ByteReader* in) {
@@ -14,9 +16,13 @@ bool IsOf(RowKind kind, size_t size, std::string_view key, ByteReader* in) {
 
 }  // namespace
 
-std::string KeyLayout::Format() { return Begin(RowKind::kFormat); }
+std::string KeyLayout::Format() {
+  return Begin(RowKind::kFormat);
+}
 
-std::string KeyLayout::Meta() { return Begin(RowKind::kMeta); }
+std::string KeyLayout::Meta() {
+  return Begin(RowKind::kMeta);
+}
 
 std::string KeyLayout::Slot(SlotId slot) const {
   std::string key = Begin(RowKind::kSlot);

@@ -1,16 +1,15 @@
 // The keys of a store's rows: which rows lie beside each other, hence what one range scan reads.
 //
 //   kind byte    rest of the key (big-endian)            row
-//   1 format     -                                       version of the layout and the memory's geometry; never changes
-//   2 meta       -                                       MetaRow and the window of kept records; changes every turn
-//   3 slot       partition u32, block u64                a live slot; slot = block * P + partition
-//   4 payload    partition u32, block u64, place u16     a place of a slot's ring
-//   5 session    session id [16]                         a session, its unacknowledged numbers and digests
-//   6 reply      session id [16], number u64             a stored reply
-//   7 record     turn u64                                a turn record
+//   1 format     -                                       version of the layout and the memory's geometry;
+//   never changes 2 meta       -                                       MetaRow and the window of kept
+//   records; changes every turn 3 slot       partition u32, block u64                a live slot; slot =
+//   block * P + partition 4 payload    partition u32, block u64, place u16     a place of a slot's ring 5
+//   session    session id [16]                         a session, its unacknowledged numbers and digests 6
+//   reply      session id [16], number u64             a stored reply 7 record     turn u64 a turn record
 //
-// So a partition is one range of slots and one of payloads: it can be read, checked, dropped or moved alone. Kinds are
-// stored: never renumber.
+// So a partition is one range of slots and one of payloads: it can be read, checked, dropped or moved alone.
+// Kinds are stored: never renumber.
 #pragma once
 
 #include <cstdint>

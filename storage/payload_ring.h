@@ -1,7 +1,8 @@
-// Which places of a slot's payload ring are valid: `hits` alone says it, so a hit writes one small row and reads none.
+// Which places of a slot's payload ring are valid: `hits` alone says it, so a hit writes one small row and
+// reads none.
 //
-// Place 0 is the first payload, place 1 + (h - 1) mod (history - 1) that of hit h. A new occupant begins at 0 hits, so
-// what its predecessor left in the other places is not read again before it is overwritten.
+// Place 0 is the first payload, place 1 + (h - 1) mod (history - 1) that of hit h. A new occupant begins at 0
+// hits, so what its predecessor left in the other places is not read again before it is overwritten.
 #pragma once
 
 #include <algorithm>

@@ -67,7 +67,8 @@ absl::StatusOr<MetaRow> RamSlotStore::ReadMeta() const {
   return meta_;
 }
 
-absl::Status RamSlotStore::ScanPartition(Partition, const std::function<absl::Status(const SlotRow&)>&) const {
+absl::Status RamSlotStore::ScanPartition(Partition,
+                                         const std::function<absl::Status(const SlotRow&)>&) const {
   return absl::OkStatus();
 }
 
@@ -110,14 +111,19 @@ absl::Status RamSlotStore::ReadPayloads(absl::Span<SlotPayloads> slots) const {
   return absl::OkStatus();
 }
 
-absl::Status RamSlotStore::ReadRecords(Turn from, const std::function<absl::Status(const DecodedTurn&)>&) const {
+absl::Status RamSlotStore::ReadRecords(Turn from,
+                                       const std::function<absl::Status(const DecodedTurn&)>&) const {
   if (from == AppliedTurn().Next()) return absl::OkStatus();
   return absl::OutOfRangeError(absl::StrCat("a gap: turn ", from.value, " is not kept"));
 }
 
-Turn RamSlotStore::FirstKeptTurn() const { return AppliedTurn().Next(); }
+Turn RamSlotStore::FirstKeptTurn() const {
+  return AppliedTurn().Next();
+}
 
-absl::Status RamSlotStore::TruncateRecordsBefore(Turn) { return absl::OkStatus(); }
+absl::Status RamSlotStore::TruncateRecordsBefore(Turn) {
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Turn> RamSlotStore::Checkpoint(const std::string&) {
   return absl::UnimplementedError("an ephemeral memory has no checkpoint");

@@ -1,8 +1,8 @@
 // The state of an ephemeral memory that no shard holds: payload rings, sessions with their replies, meta.
 //
-// Slots live in the shards and nowhere else, and no records are kept: ScanPartition visits nothing, FirstKeptTurn is
-// AppliedTurn() + 1, and a store that is closed is gone. What a commit refuses is what RocksDbSlotStore refuses.
-// Thread-safe. Failure: a refused commit changes nothing; there is no other.
+// Slots live in the shards and nowhere else, and no records are kept: ScanPartition visits nothing,
+// FirstKeptTurn is AppliedTurn() + 1, and a store that is closed is gone. What a commit refuses is what
+// RocksDbSlotStore refuses. Thread-safe. Failure: a refused commit changes nothing; there is no other.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,8 @@ class RamSlotStore final : public SlotStore {
   absl::Status ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const override;
   absl::StatusOr<std::string> ReadReply(const SessionId& session, uint64_t number) const override;
   absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const override;
-  absl::Status ReadRecords(Turn from, const std::function<absl::Status(const DecodedTurn&)>& visit) const override;
+  absl::Status ReadRecords(Turn from,
+                           const std::function<absl::Status(const DecodedTurn&)>& visit) const override;
   Turn FirstKeptTurn() const override;
   absl::Status TruncateRecordsBefore(Turn turn) override;
   // UNIMPLEMENTED: there is nothing to copy.

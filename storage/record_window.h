@@ -1,8 +1,8 @@
 // Which turn records are kept: the latest ones, by count and by bytes.
 //
-// The window is cut in at most about 16 chunks, and whole chunks are dropped: so neither opening a store nor dropping
-// records reads any of them, and the window fits into the meta row. What is kept therefore lies between 15/16 of the
-// tighter limit and the limit. Thread-compatible.
+// The window is cut in at most about 16 chunks, and whole chunks are dropped: so neither opening a store nor
+// dropping records reads any of them, and the window fits into the meta row. What is kept therefore lies
+// between 15/16 of the tighter limit and the limit. Thread-compatible.
 #pragma once
 
 #include <cstdint>

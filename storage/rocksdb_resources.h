@@ -1,7 +1,8 @@
-// What all stores of a process share: the block cache, the budget of write buffers, and the background threads.
+// What all stores of a process share: the block cache, the budget of write buffers, and the background
+// threads.
 //
-// Thousands of small memories then cost what one big one does. Thread-safe; outlives every store opened with it (each
-// holds a reference).
+// Thousands of small memories then cost what one big one does. Thread-safe; outlives every store opened with
+// it (each holds a reference).
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,12 @@ namespace evoke {
 
 struct RocksDbResources {
   struct Options {
-    uint64_t block_cache_bytes = uint64_t{128} << 20;   // index and filter blocks are in it too
-    uint64_t write_buffer_bytes = uint64_t{256} << 20;  // of all stores; beyond it the biggest are flushed early
-    int background_threads = 2;                         // for compactions; one more flushes
-    uint64_t background_bytes_per_second = 0;           // flushes and compactions; 0: no limit
-    rocksdb::Env* env = nullptr;                        // null: the default one; tests put faults in here
+    uint64_t block_cache_bytes = uint64_t{128} << 20;  // index and filter blocks are in it too
+    uint64_t write_buffer_bytes = uint64_t{256}
+                                  << 20;       // of all stores; beyond it the biggest are flushed early
+    int background_threads = 2;                // for compactions; one more flushes
+    uint64_t background_bytes_per_second = 0;  // flushes and compactions; 0: no limit
+    rocksdb::Env* env = nullptr;               // null: the default one; tests put faults in here
   };
   static std::shared_ptr<RocksDbResources> Create(const Options& options);
 

@@ -1,4 +1,5 @@
-// The reading half of RocksDbSlotStore. Every scan goes over an iterator, which sees one commit's state to its end.
+// The reading half of RocksDbSlotStore. Every scan goes over an iterator, which sees one commit's state to
+// its end.
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -60,16 +61,16 @@ absl::Status RocksDbSlotStore::ScanPartition(Partition partition,
     std::vector<float> key_buffer;
     SlotId last;
     bool any = false;
-    const absl::Status status = ScanRange(
-        db_.get(), KeyLayout::Of(RowKind::kSlot, partition), "slots",
-        [&](std::string_view key, std::string_view value) -> absl::Status {
-          const std::optional<SlotId> slot = layout_.ParseSlot(key);
-          if (!slot) return WrongKey("slots");
-          last = *slot;
-          any = true;
-          absl::StatusOr<SlotRow> row = DecodeSlotRow(key, *slot, value, options_.key_dim, &key_buffer);
-          return row.ok() ? visit(*row) : row.status();
-        });
+    const absl::Status status = ScanRange(db_.get(), KeyLayout::Of(RowKind::kSlot, partition), "slots",
+                                          [&](std::string_view key, std::string_view value) -> absl::Status {
+                                            const std::optional<SlotId> slot = layout_.ParseSlot(key);
+                                            if (!slot) return WrongKey("slots");
+                                            last = *slot;
+                                            any = true;
+                                            absl::StatusOr<SlotRow> row = DecodeSlotRow(
+                                                key, *slot, value, options_.key_dim, &key_buffer);
+                                            return row.ok() ? visit(*row) : row.status();
+                                          });
     // A damaged block has no slot: the last one before it says where to look.
     if (!absl::IsDataLoss(status)) return status;
     return absl::DataLossError(absl::StrCat("partition ", partition.value,
@@ -78,7 +79,8 @@ absl::Status RocksDbSlotStore::ScanPartition(Partition partition,
   });
 }
 
-absl::Status RocksDbSlotStore::ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const {
+absl::Status RocksDbSlotStore::ScanSessions(
+    const std::function<absl::Status(const SessionRow&)>& visit) const {
   if (absl::Status s = Health(); !s.ok()) return s;
   return WithoutExceptions([&] {
     return ScanRange(db_.get(), KeyLayout::All(RowKind::kSession), "sessions",
@@ -140,8 +142,8 @@ absl::Status RocksDbSlotStore::ReadPayloadRows(absl::Span<SlotPayloads> slots) c
   return absl::OkStatus();
 }
 
-absl::Status RocksDbSlotStore::ReadRecords(Turn from,
-                                           const std::function<absl::Status(const DecodedTurn&)>& visit) const {
+absl::Status RocksDbSlotStore::ReadRecords(
+    Turn from, const std::function<absl::Status(const DecodedTurn&)>& visit) const {
   Turn first, last;
   {
     const std::lock_guard lock(mu_);
@@ -151,7 +153,8 @@ absl::Status RocksDbSlotStore::ReadRecords(Turn from,
   }
   if (from == last.Next()) return absl::OkStatus();
   if (from < first || from > last) {
-    return absl::OutOfRangeError(absl::StrCat("a gap: turn ", from.value, " is not kept, only ", first.value, " to ", last.value));
+    return absl::OutOfRangeError(
+        absl::StrCat("a gap: turn ", from.value, " is not kept, only ", first.value, " to ", last.value));
   }
   return WithoutExceptions([&] {
     Turn next = from;
@@ -188,10 +191,12 @@ absl::StatusOr<Turn> RocksDbSlotStore::Checkpoint(const std::string& dir) {
   if (absl::Status s = Health(); !s.ok()) return s;
   return WithoutExceptions([&]() -> absl::StatusOr<Turn> {
     rocksdb::Checkpoint* made = nullptr;
-    if (rocksdb::Status s = rocksdb::Checkpoint::Create(db_.get(), &made); !s.ok()) return FromRocksDb("checkpoint", s);
+    if (rocksdb::Status s = rocksdb::Checkpoint::Create(db_.get(), &made); !s.ok())
+      return FromRocksDb("checkpoint", s);
     const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
     if (rocksdb::Status s = checkpoint->CreateCheckpoint(dir); !s.ok()) return FromRocksDb("checkpoint", s);
-    // Commits go on meanwhile, so the copy itself must say which turn it holds; that it opens is worth knowing too.
+    // Commits go on meanwhile, so the copy itself must say which turn it holds; that it opens is worth
+    // knowing too.
     Options options = options_;
     options.path = dir;
     options.create = false;
@@ -206,7 +211,8 @@ uint64_t RocksDbSlotStore::ApproximateBytes() const {
   // The files themselves: RocksDB's own figures leave out the log, which is all that a small memory has.
   uint64_t bytes = 0;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(options_.path, error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it(options_.path, error), end; !error && it != end;
+       it.increment(error)) {
     std::error_code gone;  // compactions remove files meanwhile
     const uint64_t size = it->file_size(gone);
     if (!gone) bytes += size;

@@ -37,8 +37,8 @@ rocksdb::Options DatabaseOptions(const RocksDbResources& shared) {
   db.max_write_buffer_number = 4;
   db.level_compaction_dynamic_level_bytes = true;
   db.paranoid_checks = true;
-  // Power loss tears the tail of the log of a kWal memory, and leaves garbage or zeros there. What follows the first
-  // torn batch was never acknowledged as durable; a stricter mode would refuse to start.
+  // Power loss tears the tail of the log of a kWal memory, and leaves garbage or zeros there. What follows
+  // the first torn batch was never acknowledged as durable; a stricter mode would refuse to start.
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   db.recycle_log_file_num = 0;
   db.max_open_files = 256;
@@ -58,7 +58,8 @@ absl::Status CheckOptions(const RocksDbSlotStore::Options& options) {
   if (options.durability != Durability::kWal && options.durability != Durability::kFsync) {
     return absl::InvalidArgumentError("a store on disk is WAL or FSYNC");
   }
-  if (options.create && options.read_only) return absl::InvalidArgumentError("create and read_only exclude each other");
+  if (options.create && options.read_only)
+    return absl::InvalidArgumentError("create and read_only exclude each other");
   return absl::OkStatus();
 }
 
@@ -69,9 +70,11 @@ RocksDbSlotStore::Options WithResources(RocksDbSlotStore::Options options) {
 
 }  // namespace
 
-// --- opening -------------------------------------------------------------------------------------------------------
+// --- opening
+// -------------------------------------------------------------------------------------------------------
 
-RocksDbSlotStore::RocksDbSlotStore(Options options) : options_(std::move(options)), layout_(options_.partitions) {}
+RocksDbSlotStore::RocksDbSlotStore(Options options)
+    : options_(std::move(options)), layout_(options_.partitions) {}
 
 RocksDbSlotStore::~RocksDbSlotStore() = default;
 
@@ -93,8 +96,9 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
   rocksdb::Options db_options = DatabaseOptions(*options_.shared);
   db_options.create_if_missing = options_.create;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened = options_.read_only ? rocksdb::DB::OpenForReadOnly(db_options, options_.path, &db)
-                                                    : rocksdb::DB::Open(db_options, options_.path, &db);
+  const rocksdb::Status opened = options_.read_only
+                                     ? rocksdb::DB::OpenForReadOnly(db_options, options_.path, &db)
+                                     : rocksdb::DB::Open(db_options, options_.path, &db);
   db_.reset(db);
   if (!opened.ok()) return FromRocksDb(absl::StrCat("open ", options_.path), opened);
 
@@ -126,14 +130,15 @@ absl::Status RocksDbSlotStore::Initialize() {
 
 absl::Status RocksDbSlotStore::LoadState() {
   std::string value;
-  if (rocksdb::Status s = db_->Get({}, KeyLayout::Format(), &value); !s.ok()) return FromRocksDb("format row", s);
+  if (rocksdb::Status s = db_->Get({}, KeyLayout::Format(), &value); !s.ok())
+    return FromRocksDb("format row", s);
   const absl::StatusOr<FormatRow> format = DecodeFormatRow(KeyLayout::Format(), value);
   if (!format.ok()) return format.status();
   if (*format != FormatRow{options_.key_dim, options_.partitions, options_.payload_history}) {
-    return absl::DataLossError(absl::StrCat(
-        options_.path, " has key_dim ", format->key_dim, ", ", format->partitions, " partitions, payload_history ",
-        format->payload_history, "; expected ", options_.key_dim, ", ", options_.partitions, ", ",
-        options_.payload_history));
+    return absl::DataLossError(absl::StrCat(options_.path, " has key_dim ", format->key_dim, ", ",
+                                            format->partitions, " partitions, payload_history ",
+                                            format->payload_history, "; expected ", options_.key_dim, ", ",
+                                            options_.partitions, ", ", options_.payload_history));
   }
   const rocksdb::Status got = db_->Get({}, KeyLayout::Meta(), &value);
   if (got.IsNotFound()) return absl::DataLossError(absl::StrCat(options_.path, ": no meta row"));
@@ -141,10 +146,10 @@ absl::Status RocksDbSlotStore::LoadState() {
   absl::StatusOr<StoredMeta> stored = DecodeMetaRow(KeyLayout::Meta(), value);
   if (!stored.ok()) return stored.status();
   if (stored->meta.uid != options_.uid || stored->meta.spec_digest != options_.spec_digest) {
-    return absl::DataLossError(absl::StrCat(
-        options_.path, " holds memory ", stored->meta.uid.ToString(), " with spec ",
-        stored->meta.spec_digest.ToString(), ", expected ", options_.uid.ToString(), " with ",
-        options_.spec_digest.ToString()));
+    return absl::DataLossError(absl::StrCat(options_.path, " holds memory ", stored->meta.uid.ToString(),
+                                            " with spec ", stored->meta.spec_digest.ToString(), ", expected ",
+                                            options_.uid.ToString(), " with ",
+                                            options_.spec_digest.ToString()));
   }
   meta_ = stored->meta;
   window_ = std::move(stored->window);
@@ -161,10 +166,12 @@ absl::StatusOr<RocksDbSlotStore::Options> RocksDbSlotStore::Describe(const std::
     RocksDbSlotStore store(options);
     if (absl::Status s = store.OpenDatabase(); !s.ok()) return s;
     std::string value;
-    if (rocksdb::Status s = store.db_->Get({}, KeyLayout::Format(), &value); !s.ok()) return FromRocksDb("format row", s);
+    if (rocksdb::Status s = store.db_->Get({}, KeyLayout::Format(), &value); !s.ok())
+      return FromRocksDb("format row", s);
     const absl::StatusOr<FormatRow> format = DecodeFormatRow(KeyLayout::Format(), value);
     if (!format.ok()) return format.status();
-    if (rocksdb::Status s = store.db_->Get({}, KeyLayout::Meta(), &value); !s.ok()) return FromRocksDb("meta row", s);
+    if (rocksdb::Status s = store.db_->Get({}, KeyLayout::Meta(), &value); !s.ok())
+      return FromRocksDb("meta row", s);
     const absl::StatusOr<StoredMeta> stored = DecodeMetaRow(KeyLayout::Meta(), value);
     if (!stored.ok()) return stored.status();
     options.uid = stored->meta.uid;
@@ -182,7 +189,8 @@ absl::Status RocksDbSlotStore::Destroy(const std::string& path) {
   });
 }
 
-// --- changing ------------------------------------------------------------------------------------------------------
+// --- changing
+// ------------------------------------------------------------------------------------------------------
 
 absl::Status RocksDbSlotStore::Commit(absl::Span<const TurnRecord* const> records) {
   const std::lock_guard lock(commit_mu_);
@@ -196,13 +204,15 @@ absl::Status RocksDbSlotStore::Commit(absl::Span<const TurnRecord* const> record
 
 absl::Status RocksDbSlotStore::CommitStaged(absl::Span<const TurnRecord* const> records) {
   const StageLimits limits{.key_dim = options_.key_dim, .payload_history = options_.payload_history};
-  absl::StatusOr<StagedTurns> staged = StageTurns(meta_, sessions_, limits, records);  // reads race with no one
+  absl::StatusOr<StagedTurns> staged =
+      StageTurns(meta_, sessions_, limits, records);  // reads race with no one
   if (!staged.ok()) return staged.status();
   if (staged->records.empty()) return absl::OkStatus();
 
   RecordWindow window = window_;
   for (const EncodedTurn& turn : staged->encoded) {
-    window.Add(turn.bytes.size(), {.count = options_.keep_records_count, .bytes = options_.keep_records_bytes});
+    window.Add(turn.bytes.size(),
+               {.count = options_.keep_records_count, .bytes = options_.keep_records_bytes});
   }
   rocksdb::WriteBatch batch;
   for (size_t i = 0; i < staged->records.size(); ++i) {
@@ -210,7 +220,8 @@ absl::Status RocksDbSlotStore::CommitStaged(absl::Span<const TurnRecord* const> 
     PutSlots(record, &batch);
     if (record.turn >= window.first()) batch.Put(KeyLayout::Record(record.turn), staged->encoded[i].bytes);
   }
-  // Row by row: a range tombstone would have to be looked at by every later read, and a chunk is a few hundred rows.
+  // Row by row: a range tombstone would have to be looked at by every later read, and a chunk is a few
+  // hundred rows.
   for (Turn t = window_.first(); t < std::min(window.first(), window_.next()); t = t.Next()) {
     batch.Delete(KeyLayout::Record(t));
   }

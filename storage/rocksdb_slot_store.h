@@ -1,13 +1,13 @@
 // The durable state of one memory in a RocksDB of its own: one WriteBatch and at most one sync a commit.
 //
-// Contract: slot_store.h. Keys: key_layout.h. Format, and why a recovered store holds the acknowledged turns and at
-// most some whole unacknowledged ones: README.md.
+// Contract: slot_store.h. Keys: key_layout.h. Format, and why a recovered store holds the acknowledged turns
+// and at most some whole unacknowledged ones: README.md.
 //
 // Threads: thread-safe; commits, truncations and nothing else wait for each other.
-// Failure: every RocksDB status becomes DATA_LOSS (corruption, a missing file), UNAVAILABLE (disk full, input/output
-// error, a stopped database) or INTERNAL; no exception escapes. A commit that is refused (FAILED_PRECONDITION,
-// INVALID_ARGUMENT) wrote nothing and the store goes on; after any other failure it fails closed.
-// Cost: a commit writes each slot's row and its record, so about twice the keys of the turn.
+// Failure: every RocksDB status becomes DATA_LOSS (corruption, a missing file), UNAVAILABLE (disk full,
+// input/output error, a stopped database) or INTERNAL; no exception escapes. A commit that is refused
+// (FAILED_PRECONDITION, INVALID_ARGUMENT) wrote nothing and the store goes on; after any other failure it
+// fails closed. Cost: a commit writes each slot's row and its record, so about twice the keys of the turn.
 #pragma once
 
 #include <cstdint>
@@ -40,17 +40,17 @@ class RocksDbSlotStore final : public SlotStore {
     uint32_t payload_history = 0;
     Durability durability = Durability::kFsync;  // or kWal
     Hash128 spec_digest;
-    // Records kept: at most so many and at most so many bytes; 0 in either: none. 4,096 small turns replay in well
-    // under a second, and 64 MiB is what RocksDB keeps in one write buffer anyway.
+    // Records kept: at most so many and at most so many bytes; 0 in either: none. 4,096 small turns replay in
+    // well under a second, and 64 MiB is what RocksDB keeps in one write buffer anyway.
     uint64_t keep_records_count = 4096;
     uint64_t keep_records_bytes = uint64_t{64} << 20;
-    bool create = false;     // make the store if it is not there
-    bool read_only = false;  // changes nothing on disk; commits are refused
+    bool create = false;                       // make the store if it is not there
+    bool read_only = false;                    // changes nothing on disk; commits are refused
     std::shared_ptr<RocksDbResources> shared;  // null: resources of its own (tools, tests)
   };
 
-  // NOT_FOUND when there is no store and `create` is false; DATA_LOSS when what is there is of another memory or spec,
-  // or damaged; FAILED_PRECONDITION when its format is newer, naming both versions.
+  // NOT_FOUND when there is no store and `create` is false; DATA_LOSS when what is there is of another memory
+  // or spec, or damaged; FAILED_PRECONDITION when its format is newer, naming both versions.
   static absl::StatusOr<std::unique_ptr<RocksDbSlotStore>> Open(Options options);
   // What a store says of itself, as options that open it read-only.
   static absl::StatusOr<Options> Describe(const std::string& path);
@@ -66,7 +66,8 @@ class RocksDbSlotStore final : public SlotStore {
   absl::Status ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const override;
   absl::StatusOr<std::string> ReadReply(const SessionId& session, uint64_t number) const override;
   absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const override;
-  absl::Status ReadRecords(Turn from, const std::function<absl::Status(const DecodedTurn&)>& visit) const override;
+  absl::Status ReadRecords(Turn from,
+                           const std::function<absl::Status(const DecodedTurn&)>& visit) const override;
   Turn FirstKeptTurn() const override;
   absl::Status TruncateRecordsBefore(Turn turn) override;
   absl::StatusOr<Turn> Checkpoint(const std::string& dir) override;

@@ -10,8 +10,8 @@
 
 namespace evoke {
 
-// NotFound stays; Corruption and files that are gone -> DATA_LOSS; NoSpace, IOError and whatever passes by itself ->
-// UNAVAILABLE; everything else is a bug of ours -> INTERNAL. The message begins with `what`.
+// NotFound stays; Corruption and files that are gone -> DATA_LOSS; NoSpace, IOError and whatever passes by
+// itself -> UNAVAILABLE; everything else is a bug of ours -> INTERNAL. The message begins with `what`.
 absl::Status FromRocksDb(const std::string& what, const rocksdb::Status& status);
 
 // Runs `body` and turns an exception (memory that is not there, above all) into INTERNAL.

@@ -26,8 +26,8 @@ void EncodeSlotRow(std::string_view row_key, const SlotWrite& write, std::string
   SealRow(row_key, out);
 }
 
-absl::StatusOr<SlotRow> DecodeSlotRow(std::string_view row_key, SlotId slot, std::string_view value, uint32_t key_dim,
-                                      std::vector<float>* key_buffer) {
+absl::StatusOr<SlotRow> DecodeSlotRow(std::string_view row_key, SlotId slot, std::string_view value,
+                                      uint32_t key_dim, std::vector<float>* key_buffer) {
   const auto body = OpenSealedRow(row_key, value);
   if (!body) return absl::DataLossError(absl::StrCat("slot ", slot.value, ": checksum does not hold"));
   ByteReader in(*body);
@@ -37,8 +37,8 @@ absl::StatusOr<SlotRow> DecodeSlotRow(std::string_view row_key, SlotId slot, std
         absl::StrCat("slot ", slot.value, " has row version ", version, ", this program reads ", kVersion));
   }
   if (body->size() != kFixedBytes + sizeof(float) * key_dim) {
-    return absl::DataLossError(absl::StrCat("slot ", slot.value, ": row of ", body->size(), " bytes, expected ",
-                                            kFixedBytes + sizeof(float) * key_dim));
+    return absl::DataLossError(absl::StrCat("slot ", slot.value, ": row of ", body->size(),
+                                            " bytes, expected ", kFixedBytes + sizeof(float) * key_dim));
   }
   SlotRow row{.slot = slot,
               .value = in.Take<int64_t>(),

@@ -14,7 +14,8 @@ absl::Status CheckFollows(const MetaRow& meta, const TurnRecord& record) {
   if (record.uid != meta.uid) {
     return refuse(absl::StrCat("of memory ", record.uid.ToString(), ", expected ", meta.uid.ToString()));
   }
-  if (record.turn != meta.turn.Next()) return refuse(absl::StrCat("a gap, the last one is ", meta.turn.value));
+  if (record.turn != meta.turn.Next())
+    return refuse(absl::StrCat("a gap, the last one is ", meta.turn.value));
   if (record.previous_chain != meta.chain) {
     return refuse(absl::StrCat("continues chain ", record.previous_chain.ToString(), ", expected ",
                                meta.chain.ToString()));
@@ -27,6 +28,7 @@ absl::Status CheckFollows(const MetaRow& meta, const TurnRecord& record) {
 }
 
 absl::Status CheckShape(const StageLimits& limits, const TurnRecord& record) {
+  if (absl::Status s = CheckTurnRecord(record); !s.ok()) return s;
   for (const SlotWrite& write : record.writes) {
     const auto refuse = [&](const std::string& what) {
       return absl::InvalidArgumentError(
@@ -46,7 +48,8 @@ absl::Status CheckShape(const StageLimits& limits, const TurnRecord& record) {
 
 }  // namespace
 
-absl::StatusOr<StagedTurns> StageTurns(const MetaRow& meta, const SessionTable& sessions, const StageLimits& limits,
+absl::StatusOr<StagedTurns> StageTurns(const MetaRow& meta, const SessionTable& sessions,
+                                       const StageLimits& limits,
                                        absl::Span<const TurnRecord* const> records) {
   StagedTurns staged{.meta = meta};
   for (const TurnRecord* record : records) {

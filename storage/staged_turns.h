@@ -1,4 +1,5 @@
-// A commit worked out but not made: which records are new, their bytes, and what meta row and sessions become.
+// A commit worked out but not made: which records are new, their bytes, and what meta row and sessions
+// become.
 //
 // Both stores check and count in this one way; they differ in where they put the result.
 #pragma once
@@ -25,9 +26,11 @@ struct StageLimits {
   uint32_t payload_history = 0;
 };
 
-// FAILED_PRECONDITION when a record is of another memory, leaves a gap, or does not continue the chain or the steps
-// (see SlotStore::Commit); INVALID_ARGUMENT when one contradicts itself, the memory's geometry or the sessions.
-absl::StatusOr<StagedTurns> StageTurns(const MetaRow& meta, const SessionTable& sessions, const StageLimits& limits,
+// FAILED_PRECONDITION when a record is of another memory, leaves a gap, or does not continue the chain or the
+// steps (see SlotStore::Commit); INVALID_ARGUMENT when one contradicts itself, the memory's geometry or the
+// sessions.
+absl::StatusOr<StagedTurns> StageTurns(const MetaRow& meta, const SessionTable& sessions,
+                                       const StageLimits& limits,
                                        absl::Span<const TurnRecord* const> records);
 
 }  // namespace evoke

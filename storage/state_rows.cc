@@ -106,7 +106,8 @@ std::string EncodeSessionRow(std::string_view row_key, const SessionRow& row) {
   return value;
 }
 
-absl::StatusOr<SessionRow> DecodeSessionRow(std::string_view row_key, const SessionId& id, std::string_view value) {
+absl::StatusOr<SessionRow> DecodeSessionRow(std::string_view row_key, const SessionId& id,
+                                            std::string_view value) {
   const auto body = OpenSealedRow(row_key, value);
   if (!body) return Corrupt(absl::StrCat("session ", id.ToString()));
   ByteReader in(*body);

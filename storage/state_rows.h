@@ -1,7 +1,8 @@
-// The rows of a store besides slots and records, as bytes: format, meta, session, payload. Layouts: README.md.
+// The rows of a store besides slots and records, as bytes: format, meta, session, payload. Layouts:
+// README.md.
 //
-// Encode* return the value that belongs under `row_key`; Decode* answer DATA_LOSS naming the row when the checksum or
-// the length does not hold, and never read outside `value`.
+// Encode* return the value that belongs under `row_key`; Decode* answer DATA_LOSS naming the row when the
+// checksum or the length does not hold, and never read outside `value`.
 #pragma once
 
 #include <string>
@@ -32,7 +33,8 @@ std::string EncodeMetaRow(std::string_view row_key, const MetaRow& meta, const R
 absl::StatusOr<StoredMeta> DecodeMetaRow(std::string_view row_key, std::string_view value);
 
 std::string EncodeSessionRow(std::string_view row_key, const SessionRow& row);
-absl::StatusOr<SessionRow> DecodeSessionRow(std::string_view row_key, const SessionId& id, std::string_view value);
+absl::StatusOr<SessionRow> DecodeSessionRow(std::string_view row_key, const SessionId& id,
+                                            std::string_view value);
 
 // `bytes` may be empty: an observation without payload.
 std::string EncodePayload(std::string_view row_key, Step step, std::string_view bytes);

@@ -1,12 +1,12 @@
 // A TurnLog that commits to a SlotStore on a thread that may block, all turns that wait as one commit.
 //
-// While a commit is under way further turns queue; the next commit takes them all, so the number of syncs follows the
-// disk and not the turns (group commit).
+// While a commit is under way further turns queue; the next commit takes them all, so the number of syncs
+// follows the disk and not the turns (group commit).
 //
-// The store must outlive the log. Threads: thread-safe. `done` runs on the posted thread, in the order of the turns.
-// Destruction waits for a commit under way, and tells turns that none has taken CANCELLED; posted work that is left
-// then does nothing, so the poster may drop it or run it later.
-// Failure: after the first failed commit every queued and later turn is told the same status.
+// The store must outlive the log. Threads: thread-safe. `done` runs on the posted thread, in the order of the
+// turns. Destruction waits for a commit under way, and tells turns that none has taken CANCELLED; posted work
+// that is left then does nothing, so the poster may drop it or run it later. Failure: after the first failed
+// commit every queued and later turn is told the same status.
 #pragma once
 
 #include <functional>

@@ -17,12 +17,15 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kHeaderBytes = 4 + 4 + 8;
 constexpr size_t kTrailerBytes = 16 + 8;  // chain, checksum
 
-// What an item takes at least: a count that promises more than can follow is refused before anything is allocated.
+// What an item takes at least: a count that promises more than can follow is refused before anything is
+// allocated.
 constexpr size_t kMinWriteBytes = 8 + 1 + 8 + 8 + 4 + 4 + 4;
 constexpr size_t kMinPayloadBytes = 2 + 8 + 4;
 constexpr size_t kMinSessionOpBytes = 1 + 16 + 8 + 16 + 4;
 
-absl::Status Corrupt(const std::string& what) { return absl::DataLossError(absl::StrCat("turn record: ", what)); }
+absl::Status Corrupt(const std::string& what) {
+  return absl::DataLossError(absl::StrCat("turn record: ", what));
+}
 
 Hash128 ChainAfter(Hash128 previous, std::string_view body) {
   XXH3_state_t state;
@@ -61,13 +64,9 @@ void PutWrite(const SlotWrite& write, ByteWriter* out) {
   }
 }
 
-absl::Status TakeWrite(ByteReader* in, SlotWrite* write) {
+void TakeWrite(ByteReader* in, SlotWrite* write) {
   write->slot = SlotId(in->Take<uint64_t>());
-  const uint8_t kind = in->Take<uint8_t>();
-  if (kind < static_cast<uint8_t>(WriteKind::kHit) || kind > static_cast<uint8_t>(WriteKind::kImport)) {
-    return Corrupt(absl::StrCat("slot ", write->slot.value, " has unknown kind ", kind));
-  }
-  write->kind = static_cast<WriteKind>(kind);
+  write->kind = static_cast<WriteKind>(in->Take<uint8_t>());
   write->value = in->Take<int64_t>();
   write->written_step = Step(in->Take<uint64_t>());
   write->hits = in->Take<uint32_t>();
@@ -80,44 +79,14 @@ absl::Status TakeWrite(ByteReader* in, SlotWrite* write) {
     row.step = Step(in->Take<uint64_t>());
     row.bytes = in->TakeString();
   }
-  return absl::OkStatus();
 }
 
-absl::Status TakeWrites(ByteReader* in, TurnRecord* record) {
-  record->writes.resize(in->TakeCount(kMinWriteBytes));
-  absl::flat_hash_set<SlotId> slots;
-  const Step* previous = nullptr;
-  for (SlotWrite& write : record->writes) {
-    if (absl::Status s = TakeWrite(in, &write); !s.ok()) return s;
-    if (!slots.insert(write.slot).second) return Corrupt(absl::StrCat("slot ", write.slot.value, " appears twice"));
-    if (previous != nullptr && write.written_step <= *previous) {
-      return Corrupt(absl::StrCat("slot ", write.slot.value, " was written at step ", write.written_step.value,
-                                  ", not after ", previous->value));
-    }
-    previous = &write.written_step;
-  }
-  record->freed.resize(in->TakeCount(8));
-  for (SlotId& slot : record->freed) {
-    slot = SlotId(in->Take<uint64_t>());
-    if (!slots.insert(slot).second) return Corrupt(absl::StrCat("slot ", slot.value, " appears twice"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TakeSessions(ByteReader* in, TurnRecord* record) {
-  record->sessions.resize(in->TakeCount(kMinSessionOpBytes));
-  for (SessionOp& op : record->sessions) {
-    const uint8_t kind = in->Take<uint8_t>();
-    if (kind < static_cast<uint8_t>(SessionOp::Kind::kOpen) || kind > static_cast<uint8_t>(SessionOp::Kind::kForget)) {
-      return Corrupt(absl::StrCat("session operation of unknown kind ", kind));
-    }
-    op.kind = static_cast<SessionOp::Kind>(kind);
-    op.session = in->TakeUid<SessionId>();
-    op.number = in->Take<uint64_t>();
-    op.digest = in->TakeHash();
-    op.reply = in->TakeString();
-  }
-  return absl::OkStatus();
+void TakeSessionOp(ByteReader* in, SessionOp* op) {
+  op->kind = static_cast<SessionOp::Kind>(in->Take<uint8_t>());
+  op->session = in->TakeUid<SessionId>();
+  op->number = in->Take<uint64_t>();
+  op->digest = in->TakeHash();
+  op->reply = in->TakeString();
 }
 
 absl::StatusOr<TurnRecord> DecodeBody(std::string_view body) {
@@ -130,20 +99,55 @@ absl::StatusOr<TurnRecord> DecodeBody(std::string_view body) {
   record.previous_chain = in.TakeHash();
   record.step_before = Step(in.Take<uint64_t>());
   record.step_after = Step(in.Take<uint64_t>());
-  const uint8_t admin = in.Take<uint8_t>();
-  if (admin > static_cast<uint8_t>(AdminOp::kClear)) {
-    return Corrupt(absl::StrCat("unknown admin operation ", admin));
-  }
-  record.admin = static_cast<AdminOp>(admin);
+  record.admin = static_cast<AdminOp>(in.Take<uint8_t>());
   record.state_hash = in.TakeHash();
   record.live_after = in.Take<uint64_t>();
-  if (absl::Status s = TakeWrites(&in, &record); !s.ok()) return s;
-  if (absl::Status s = TakeSessions(&in, &record); !s.ok()) return s;
+  record.writes.resize(in.TakeCount(kMinWriteBytes));
+  for (SlotWrite& write : record.writes) TakeWrite(&in, &write);
+  record.freed.resize(in.TakeCount(8));
+  for (SlotId& slot : record.freed) slot = SlotId(in.Take<uint64_t>());
+  record.sessions.resize(in.TakeCount(kMinSessionOpBytes));
+  for (SessionOp& op : record.sessions) TakeSessionOp(&in, &op);
   if (!in.AtEnd()) return Corrupt("its lists and its body length disagree");
+  if (const absl::Status s = CheckTurnRecord(record); !s.ok()) return Corrupt(std::string(s.message()));
   return record;
 }
 
 }  // namespace
+
+absl::Status CheckTurnRecord(const TurnRecord& record) {
+  const auto refuse = [&](const std::string& what) {
+    return absl::InvalidArgumentError(absl::StrCat("turn ", record.turn.value, ": ", what));
+  };
+  if (record.admin > AdminOp::kClear) {
+    return refuse(absl::StrCat("unknown admin operation ", static_cast<int>(record.admin)));
+  }
+  absl::flat_hash_set<SlotId> slots;
+  slots.reserve(record.writes.size() + record.freed.size());
+  const SlotWrite* previous = nullptr;
+  for (const SlotWrite& write : record.writes) {
+    if (write.kind < WriteKind::kHit || write.kind > WriteKind::kImport) {
+      return refuse(
+          absl::StrCat("slot ", write.slot.value, " has unknown kind ", static_cast<int>(write.kind)));
+    }
+    if (!slots.insert(write.slot).second)
+      return refuse(absl::StrCat("slot ", write.slot.value, " appears twice"));
+    if (previous != nullptr && write.written_step <= previous->written_step) {
+      return refuse(absl::StrCat("slot ", write.slot.value, " was written at step ", write.written_step.value,
+                                 ", not after ", previous->written_step.value));
+    }
+    previous = &write;
+  }
+  for (const SlotId slot : record.freed) {
+    if (!slots.insert(slot).second) return refuse(absl::StrCat("slot ", slot.value, " appears twice"));
+  }
+  for (const SessionOp& op : record.sessions) {
+    if (op.kind < SessionOp::Kind::kOpen || op.kind > SessionOp::Kind::kForget) {
+      return refuse(absl::StrCat("session operation of unknown kind ", static_cast<int>(op.kind)));
+    }
+  }
+  return absl::OkStatus();
+}
 
 EncodedTurn EncodeTurnRecord(const TurnRecord& record) {
   EncodedTurn turn;
@@ -184,9 +188,10 @@ EncodedTurn EncodeTurnRecord(const TurnRecord& record) {
 }
 
 absl::StatusOr<DecodedTurn> DecodeTurnRecord(std::string_view bytes) {
-  if (bytes.size() < kHeaderBytes + kTrailerBytes) return Corrupt(absl::StrCat("has only ", bytes.size(), " bytes"));
-  // The checksum comes first, and lies at the end in every version: a flipped bit of the version is damage, not a
-  // newer program.
+  if (bytes.size() < kHeaderBytes + kTrailerBytes)
+    return Corrupt(absl::StrCat("has only ", bytes.size(), " bytes"));
+  // The checksum comes first, and lies at the end in every version: a flipped bit of the version is damage,
+  // not a newer program.
   const std::string_view summed = bytes.substr(0, bytes.size() - 8);
   if (ByteReader(bytes.substr(summed.size())).Take<uint64_t>() != XXH3_64bits(summed.data(), summed.size())) {
     return Corrupt(absl::StrCat("checksum of ", bytes.size(), " bytes does not hold"));

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/ids.h"
 
@@ -90,7 +91,11 @@ struct EncodedTurn {
   Hash128 chain;
 };
 
-// Deterministic: equal records give equal bytes.
+// INVALID_ARGUMENT when a record contradicts itself: a kind that is none, a slot that appears twice, written steps that
+// do not ascend.
+absl::Status CheckTurnRecord(const TurnRecord& record);
+
+// Deterministic: equal records give equal bytes. Only those of a record that CheckTurnRecord passes can be decoded.
 EncodedTurn EncodeTurnRecord(const TurnRecord& record);
 
 struct DecodedTurn {

@@ -55,6 +55,8 @@ class CatalogImpl final : public Catalog {
                                                        bool read_only) const;
   absl::StatusOr<Created> Existing(const std::shared_ptr<MemoryExecutor>& executor, const MemorySpec& spec,
                                    const MemoryUid& uid, bool if_not_exists) const;
+  absl::Status MakeStore(const std::string& name, const MemoryUid& uid, const MemorySpec& spec)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
   absl::Status Record(const std::string& name, const MemoryUid& uid, const MemorySpec& spec, CatalogEntry::State state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
   absl::Status Forget(const MemoryUid& uid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
@@ -182,6 +184,18 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Existing(const std::shared_ptr<Mem
   return Created{.executor = executor, .created = false};
 }
 
+absl::Status CatalogImpl::MakeStore(const std::string& name, const MemoryUid& uid, const MemorySpec& spec) {
+  // Named as a folder to remove until it is whole: a crash in between leaves nothing behind.
+  EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kRemoved));
+  absl::Status made = options_.data_dir->MakeMemoryFolder(uid);
+  if (made.ok()) made = OpenStore(uid, spec, /*create=*/true, /*read_only=*/false).status();
+  if (made.ok()) made = Record(name, uid, spec, CatalogEntry::State::kLive);
+  if (made.ok()) return made;
+  // What cannot be taken back now is taken back at the next start.
+  if (options_.data_dir->RemoveMemoryFolder(uid).ok()) Forget(uid).IgnoreError();
+  return Annotate(made, absl::StrCat("create memory \"", name, "\""));
+}
+
 absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, const MemorySpec& spec,
                                                      const MemoryUid& wanted_uid, bool if_not_exists) {
   MutexLock change(&change_);
@@ -204,13 +218,7 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, co
     for (const CatalogEntry& e : entries_) {
       if (e.uid == uid) return BadArgument("uid", absl::StrCat("uid ", uid.ToString(), " is that of another memory"));
     }
-    // Named as a folder to remove until it is whole: a crash in between leaves nothing behind.
-    EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kRemoved));
-    EVOKE_RETURN_IF_ERROR(options_.data_dir->MakeMemoryFolder(uid));
-    absl::StatusOr<std::unique_ptr<SlotStore>> store = OpenStore(uid, spec, /*create=*/true, /*read_only=*/false);
-    if (!store.ok()) return Annotate(store.status(), absl::StrCat("create memory \"", name, "\""));
-    store->reset();
-    EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kLive));
+    EVOKE_RETURN_IF_ERROR(MakeStore(name, uid, spec));
   }
   auto executor = MakeExecutor(name, uid, spec);
   executor->Recover();

@@ -67,8 +67,8 @@ class Catalog {
   virtual bool loading() const = 0;  // some memory is
   // Refuses new mutations everywhere.
   virtual void StopMutations() = 0;
-  // Finishes what was accepted and closes every store; returns when done, or DEADLINE_EXCEEDED at `deadline` (the
-  // stores are then flushed all the same).
+  // Finishes what was accepted and closes every store; returns when done, or DEADLINE_EXCEEDED at `deadline`: some
+  // stores are then still open, and what was not acknowledged may be lost with the process.
   virtual absl::Status Close(absl::Time deadline) = 0;
 };
 

@@ -65,10 +65,12 @@ void LocalShard::Figures(Done<ShardFigures> done) {
 }
 
 absl::Status LocalShard::CheckReadPoint(const ReadPoint& at) const {
-  if (at.uid == state_.uid() && at.epoch == state_.epoch() && at.turn == state_.turn()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "shard holds memory ", state_.uid().ToString(), " at epoch ", state_.epoch().value, ", turn ", state_.turn().value,
-      "; the request reads ", at.uid.ToString(), " at epoch ", at.epoch.value, ", turn ", at.turn.value));
+  if (at.uid == state_.uid() && at.epoch == state_.epoch() && at.turn == state_.turn())
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("shard holds memory ", state_.uid().ToString(), " at epoch ", state_.epoch().value,
+                   ", turn ", state_.turn().value, "; the request reads ", at.uid.ToString(), " at epoch ",
+                   at.epoch.value, ", turn ", at.turn.value));
 }
 
 absl::StatusOr<Proposal> LocalShard::DoPropose(const ProposeRequest& request) {
@@ -131,7 +133,8 @@ void LocalShard::SearchNeighbors(const ProposeRequest& request, Proposal* propos
     const SearchResult& result = results[n];
     RowProposal& row = proposal->rows[searched[n]];
     row.neighbors.reserve(result.candidates.size());
-    for (const Candidate& c : result.candidates) row.neighbors.push_back(state_.Scored(c.position, c.similarity));
+    for (const Candidate& c : result.candidates)
+      row.neighbors.push_back(state_.Scored(c.position, c.similarity));
     const size_t keys = std::min<size_t>(request.wants[searched[n]].keys, result.candidates.size());
     row.keys.reserve(keys * dim);
     for (size_t i = 0; i < keys; ++i) {

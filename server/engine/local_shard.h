@@ -1,18 +1,19 @@
 // A shard whose slots lie in this process: tables and an index over the partitions that it owns.
 //
-//   Create -> Load every live row, in any order -> FinishLoad(turn, epoch) -> PartitionHashes (recovery's check)
+//   Create -> Load every live row, in any order -> FinishLoad(turn, epoch) -> PartitionHashes (recovery's
+//   check)
 //          -> Propose, Fetch, ReadValue, Apply, Figures, as of then from any thread
 //
-// A new memory is the same without rows. Slots of the shard are numbered by *local positions*, which keep the order
-// of slot ids, so that ties between neighbors break alike (SlotMap). The index proposes positions; similarities,
-// bounds and lists that leave the shard speak of slot ids only.
+// A new memory is the same without rows. Slots of the shard are numbered by *local positions*, which keep the
+// order of slot ids, so that ties between neighbors break alike (SlotMap). The index proposes positions;
+// similarities, bounds and lists that leave the shard speak of slot ids only.
 //
-// Owns the tables, the index and a strand on the scheduler, which must outlive it. Requires: every call's `done` has
-// run before the shard goes; `done` itself may be what destroys it.
-// Threads: Create to PartitionHashes from one thread at a time, before anything else; the rest thread-safe. Work runs
-// on the strand; a search fans out over the scheduler.
-// Failure: a request that is refused changes nothing. A record that is refused other than with a gap is damaged or
-// not of this memory; the shard then keeps the turn that it had.
+// Owns the tables, the index and a strand on the scheduler, which must outlive it. Requires: every call's
+// `done` has run before the shard goes; `done` itself may be what destroys it. Threads: Create to
+// PartitionHashes from one thread at a time, before anything else; the rest thread-safe. Work runs on the
+// strand; a search fans out over the scheduler. Failure: a request that is refused changes nothing. A record
+// that is refused other than with a gap is damaged or not of this memory; the shard then keeps the turn that
+// it had.
 #pragma once
 
 #include <cstdint>
@@ -42,12 +43,14 @@ class LocalShard final : public Shard {
     Scheduler* scheduler = nullptr;     // not owned
     size_t width = 1;                   // threads that one search may keep busy
   };
-  // INVALID_ARGUMENT for partitions or an index that do not exist; RESOURCE_EXHAUSTED when the tables find no memory.
+  // INVALID_ARGUMENT for partitions or an index that do not exist; RESOURCE_EXHAUSTED when the tables find no
+  // memory.
   static absl::StatusOr<std::unique_ptr<LocalShard>> Create(Options options);
 
   // --- loading ---
   // As ShardState's.
-  absl::Status Load(SlotId slot, int64_t value, Step written_step, uint32_t hits, absl::Span<const float> key);
+  absl::Status Load(SlotId slot, int64_t value, Step written_step, uint32_t hits,
+                    absl::Span<const float> key);
   // ... and builds the index.
   void FinishLoad(Turn turn, Epoch epoch);
   // The sum of the live slots' hashes of each owned partition, ascending.
@@ -60,7 +63,8 @@ class LocalShard final : public Shard {
   void Apply(std::shared_ptr<const TurnRecord> record, std::function<void(absl::Status)> done) override;
   void Figures(Done<ShardFigures> done) override;
 
-  // Rows and list entries that writes have read or changed; grows by O(1) a written slot. Strand only, or idle.
+  // Rows and list entries that writes have read or changed; grows by O(1) a written slot. Strand only, or
+  // idle.
   uint64_t rows_touched() const { return state_.slots().rows_touched(); }
 
  private:

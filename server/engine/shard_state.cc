@@ -12,10 +12,11 @@ namespace evoke {
 absl::StatusOr<ShardState> ShardState::Create(const MemorySpec& spec, const MemoryUid& uid,
                                               std::vector<Partition> owned) {
   EVOKE_RETURN_IF_ERROR(ValidateSpec(spec));
-  const bool ascending = std::adjacent_find(owned.begin(), owned.end(), std::greater_equal<>()) == owned.end();
+  const bool ascending =
+      std::adjacent_find(owned.begin(), owned.end(), std::greater_equal<>()) == owned.end();
   if (owned.empty() || !ascending || owned.back().value >= spec.partitions) {
-    return absl::InvalidArgumentError(absl::StrCat("a shard owns ascending partitions below ", spec.partitions,
-                                                   ", not these ", owned.size()));
+    return absl::InvalidArgumentError(absl::StrCat("a shard owns ascending partitions below ",
+                                                   spec.partitions, ", not these ", owned.size()));
   }
   SlotMap map(spec.capacity, spec.partitions, std::move(owned));
   EVOKE_ASSIGN_OR_RETURN(ShardSlots slots, ShardSlots::Create(map.capacity(), spec.key_dim));
@@ -32,11 +33,12 @@ ShardState::ShardState(const MemorySpec& spec, const MemoryUid& uid, SlotMap map
 absl::Status ShardState::Load(SlotId slot, int64_t value, Step written_step, uint32_t hits,
                               absl::Span<const float> key) {
   if (!map_.Owns(slot.value)) {
-    return absl::DataLossError(absl::StrCat("slot ", slot.value, " is not one of this shard's ", map_.capacity()));
+    return absl::DataLossError(
+        absl::StrCat("slot ", slot.value, " is not one of this shard's ", map_.capacity()));
   }
   if (key.size() != slots_.table().dim()) {
-    return absl::DataLossError(absl::StrCat("slot ", slot.value, " has a key of ", key.size(), " dimensions, expected ",
-                                            slots_.table().dim()));
+    return absl::DataLossError(absl::StrCat("slot ", slot.value, " has a key of ", key.size(),
+                                            " dimensions, expected ", slots_.table().dim()));
   }
   const uint32_t position = map_.PositionOf(slot.value);
   if (slots_.table().IsLive(position)) {
@@ -73,11 +75,13 @@ absl::Status ShardState::CheckRecord(const TurnRecord& record) const {
     last_step = slots_.table().written_step(ages.youngest());
   }
   for (const SlotWrite& write : record.writes) {
-    if (write.slot.value >= memory_capacity_) return bad("slot ", write.slot.value, " is beyond the capacity");
+    if (write.slot.value >= memory_capacity_)
+      return bad("slot ", write.slot.value, " is beyond the capacity");
     if (write.key.size() != slots_.table().dim()) return bad("a key has ", write.key.size(), " dimensions");
     if (!map_.Owns(write.slot.value)) continue;
     if (write.written_step.value < last_step) {
-      return bad("slot ", write.slot.value, " is written at step ", write.written_step.value, " after step ", last_step);
+      return bad("slot ", write.slot.value, " is written at step ", write.written_step.value, " after step ",
+                 last_step);
     }
     last_step = write.written_step.value;
   }
@@ -90,8 +94,8 @@ absl::Status ShardState::CheckRecord(const TurnRecord& record) const {
 absl::Status ShardState::Apply(const TurnRecord& record, Changes* changes) {
   *changes = {};
   if (record.uid != uid_) {
-    return absl::FailedPreconditionError(absl::StrCat("shard holds memory ", uid_.ToString(), ", the record is of ",
-                                                      record.uid.ToString()));
+    return absl::FailedPreconditionError(
+        absl::StrCat("shard holds memory ", uid_.ToString(), ", the record is of ", record.uid.ToString()));
   }
   if (record.turn <= turn_) return absl::OkStatus();
   if (record.turn != turn_.Next()) {

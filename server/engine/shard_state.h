@@ -2,10 +2,9 @@
 //
 //   Create -> Load every live row, in any order -> FinishLoad(turn, epoch) -> Apply, record by record
 //
-// Apply is a function of state and record alone: no search, no floating point, no clock, no index. The live path,
-// recovery, replay and verification all go through it.
-// Owns its partitions' slots and nothing else. Thread-compatible.
-// Failure: what Load or Apply refuses changes nothing.
+// Apply is a function of state and record alone: no search, no floating point, no clock, no index. The live
+// path, recovery, replay and verification all go through it. Owns its partitions' slots and nothing else.
+// Thread-compatible. Failure: what Load or Apply refuses changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +25,14 @@ namespace evoke {
 
 class ShardState {
  public:
-  // `owned`: ascending, at least one, each below spec.partitions; else INVALID_ARGUMENT. RESOURCE_EXHAUSTED when the
-  // tables find no memory.
-  static absl::StatusOr<ShardState> Create(const MemorySpec& spec, const MemoryUid& uid, std::vector<Partition> owned);
+  // `owned`: ascending, at least one, each below spec.partitions; else INVALID_ARGUMENT. RESOURCE_EXHAUSTED
+  // when the tables find no memory.
+  static absl::StatusOr<ShardState> Create(const MemorySpec& spec, const MemoryUid& uid,
+                                           std::vector<Partition> owned);
 
   // DATA_LOSS for a slot of another shard or loaded twice, or a key of another dimension.
-  absl::Status Load(SlotId slot, int64_t value, Step written_step, uint32_t hits, absl::Span<const float> key);
+  absl::Status Load(SlotId slot, int64_t value, Step written_step, uint32_t hits,
+                    absl::Span<const float> key);
   // Puts the rows in the order of their written steps, once, and stands at this turn.
   void FinishLoad(Turn turn, Epoch epoch);
 
@@ -41,9 +42,9 @@ class ShardState {
     std::vector<uint32_t> freed;
     std::vector<uint32_t> written;
   };
-  // Applies what concerns this shard of a record, which may be whole or a slice. A turn already applied: nothing. The
-  // next one: applied. A later one: OUT_OF_RANGE (GAP). FAILED_PRECONDITION for a record of another memory, INTERNAL
-  // for one that no engine writes.
+  // Applies what concerns this shard of a record, which may be whole or a slice. A turn already applied:
+  // nothing. The next one: applied. A later one: OUT_OF_RANGE (GAP). FAILED_PRECONDITION for a record of
+  // another memory, INTERNAL for one that no engine writes.
   absl::Status Apply(const TurnRecord& record, Changes* changes);
 
   const MemoryUid& uid() const { return uid_; }

@@ -3,8 +3,8 @@
 //   slot = block * P + p                  p: the slot's partition
 //   position = block * owned + rank(p)    rank: the place of p among the shard's partitions, ascending
 //
-// Positions count up without holes in the order of slot ids. A last block that the capacity cuts short holds the
-// partitions below capacity mod P: the lowest ranks, so it too has no holes. Immutable; thread-safe.
+// Positions count up without holes in the order of slot ids. A last block that the capacity cuts short holds
+// the partitions below capacity mod P: the lowest ranks, so it too has no holes. Immutable; thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,9 @@ class SlotMap {
 
   // Positions of the shard; 0 when all its partitions lie beyond a tiny memory.
   uint32_t capacity() const { return capacity_; }
-  bool Owns(uint64_t slot) const { return slot < slot_count_ && rank_of_[slot % partition_count_] != kNotOwned; }
+  bool Owns(uint64_t slot) const {
+    return slot < slot_count_ && rank_of_[slot % partition_count_] != kNotOwned;
+  }
   // Requires: Owns(slot).
   uint32_t PositionOf(uint64_t slot) const {
     return static_cast<uint32_t>(slot / partition_count_ * owned_.size() + rank_of_[slot % partition_count_]);

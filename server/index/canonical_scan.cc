@@ -29,15 +29,15 @@ constexpr uint32_t kLanes = 16;
 
 static_assert(std::atomic<float>::is_always_lock_free);
 
-// What one thread has found so far, a pool a row. Pools go on from part to part, so that the floors are those of all
-// that the thread has seen.
+// What one thread has found so far, a pool a row. Pools go on from part to part, so that the floors are those
+// of all that the thread has seen.
 struct Pools {
   size_t last_part = 0;
   std::vector<TopCandidates> rows;
 };
 
-// Threads tell each other how good the best `want` of any of them are. Relaxed: a floor that is read late drops fewer
-// candidates, and those that it drops could not have been in the answer whenever it is read.
+// Threads tell each other how good the best `want` of any of them are. Relaxed: a floor that is read late
+// drops fewer candidates, and those that it drops could not have been in the answer whenever it is read.
 struct Pass {
   const KeyMatrixView& keys;
   const float* rows;
@@ -121,8 +121,8 @@ void ScanPart(Pass* pass, uint32_t first, uint32_t end, std::vector<TopCandidate
       const size_t rows = std::min(block_rows, row_count - row);
       for (uint32_t at = run; at < run_end; at += std::min(block_keys, run_end - at)) {
         const uint32_t count = std::min(block_keys, run_end - at);
-        SimilarityBlock(pass->rows + row * keys.dim, keys.dim, rows, keys.data + at * keys.stride, keys.stride, count,
-                        dim, scores.data(), block_keys);
+        SimilarityBlock(pass->rows + row * keys.dim, keys.dim, rows, keys.data + at * keys.stride,
+                        keys.stride, count, dim, scores.data(), block_keys);
         for (size_t r = 0; r < rows; ++r) {
           Filter(pass, row + r, scores.data() + r * block_keys, at, count, &(*tops)[row + r]);
         }
@@ -147,8 +147,8 @@ SearchResult Merge(const KeyMatrixView& keys, const std::vector<std::unique_ptr<
   return result;
 }
 
-void ScanPass(const KeyMatrixView& keys, const float* rows, absl::Span<const uint32_t> want, const Parallel& parallel,
-              SearchResult* results) {
+void ScanPass(const KeyMatrixView& keys, const float* rows, absl::Span<const uint32_t> want,
+              const Parallel& parallel, SearchResult* results) {
   Pass pass{.keys = keys, .rows = rows, .want = want, .floors = std::vector<std::atomic<float>>(want.size())};
   for (std::atomic<float>& floor : pass.floors) {
     floor.store(-std::numeric_limits<float>::infinity(), std::memory_order_relaxed);
@@ -184,14 +184,15 @@ void RunParallel(const Parallel& parallel, size_t count, const std::function<voi
   }
 }
 
-std::vector<SearchResult> CanonicalScan(const KeyMatrixView& keys, const float* rows, absl::Span<const uint32_t> want,
-                                        const Parallel& parallel) {
+std::vector<SearchResult> CanonicalScan(const KeyMatrixView& keys, const float* rows,
+                                        absl::Span<const uint32_t> want, const Parallel& parallel) {
   std::vector<SearchResult> results(want.size());
   if (keys.live_count == 0) return results;  // kComplete
   for (size_t row = 0; row < want.size();) {
     size_t end = row;
     size_t candidates = 0;
-    while (end < want.size() && (end == row || candidates + want[end] <= kPassCandidates)) candidates += want[end++];
+    while (end < want.size() && (end == row || candidates + want[end] <= kPassCandidates))
+      candidates += want[end++];
     ScanPass(keys, rows + row * keys.dim, want.subspan(row, end - row), parallel, &results[row]);
     row = end;
   }

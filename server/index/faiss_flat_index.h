@@ -1,17 +1,12 @@
-// Candidates from FAISS's IndexFlatIP, which multiplies matrices with BLAS; answers proven by the canonical similarity.
+// Candidates from FAISS's IndexFlatIP, which multiplies matrices with BLAS; answers certified by the
+// canonical similarity (certified_search.h). Exact.
 //
-// Exact. FAISS's scores are float32 sums in an order of its own; each lies within eps (SgemmErrorBound) of the
-// canonical similarity. A search asks for more candidates than are wanted and scores them again canonically. With t
-// the worst FAISS score of them, no other key's canonical similarity is above t + eps: a row whose last wanted one
-// exceeds that has missed nothing. Otherwise the row is asked again, for twice and four times as many; then the
-// canonical scan answers it (near-ties by the thousand, exact ties across the cut).
+// Keeps a copy of the keys, as long as the highest live position demands, overwritten in place; free
+// positions hold zeros and are filtered. The copy lies in segments, which a search is spread over: OpenMP and
+// BLAS are held to the calling thread.
 //
-// Keeps a copy of the keys, as long as the highest live position demands, overwritten in place; free positions hold
-// zeros and are filtered. The copy lies in segments, which a search is spread over: OpenMP and BLAS are held to the
-// calling thread.
-//
-// Threads: as Index. Failure: no exception leaves; when FAISS fails, or finds no memory for its copy, the canonical
-// scan answers instead, and such rows count as uncertified.
+// Threads: as Index. Failure: no exception leaves; when FAISS fails, or finds no memory for its copy, the
+// canonical scan answers instead, and such rows count as uncertified.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/index/certified_search.h"
 #include "server/index/index.h"
 #include "server/index/index_factory.h"
 
@@ -28,7 +24,7 @@ struct IndexFlatIP;
 
 namespace evoke {
 
-class FaissFlatIndex final : public Index {
+class FaissFlatIndex final : public Index, private ScoreSource {
  public:
   explicit FaissFlatIndex(const IndexOptions& options);
   ~FaissFlatIndex() override;
@@ -45,19 +41,14 @@ class FaissFlatIndex final : public Index {
   IndexStats stats() const override { return stats_; }
 
  private:
-  struct Proposal;  // what FAISS answered for some rows, by segment
+  bool Score(const float* rows, size_t row_count, uint32_t ask,
+             std::vector<std::vector<Scored>>* lists) override;
+  double ErrorBound(const float* row) const override;
+  size_t MaxCandidates() const override;
 
-  // Searches the rows named by `todo` for ask(row) = (want[row] + margin) << round candidates; fills the results that
-  // are certified, and moves the other rows to `failed`, or to `scan` when nearly all keys would be asked for.
-  void SearchRound(const KeyMatrixView& keys, const float* rows, absl::Span<const uint32_t> want, int round,
-                   const std::vector<uint32_t>& todo, std::vector<SearchResult>* results,
-                   std::vector<uint32_t>* failed, std::vector<uint32_t>* scan);
-  // False when FAISS failed.
-  bool Propose(const float* rows, size_t row_count, uint32_t ask, Proposal* proposal) const;
-  bool Certify(const KeyMatrixView& keys, const float* row, uint32_t want, const Proposal& proposal, size_t at,
-               SearchResult* result) const;
-  void Scan(const KeyMatrixView& keys, const float* rows, absl::Span<const uint32_t> want,
-            const std::vector<uint32_t>& todo, std::vector<SearchResult>* results);
+  struct Part;  // what one segment answered
+  bool SearchSegment(size_t s, const float* rows, size_t row_count, uint32_t ask, Part* part) const;
+  std::vector<Scored> BestOf(const std::vector<Part>& parts, size_t row, uint32_t ask) const;
   void Put(const KeyMatrixView& keys, uint32_t position);
   float* RowAt(uint32_t position);
 
@@ -66,8 +57,8 @@ class FaissFlatIndex final : public Index {
   const uint32_t segment_rows_;
   const Parallel parallel_;
   std::vector<std::unique_ptr<faiss::IndexFlatIP>> segments_;
-  double key_norm_;      // upper bound of the norms of all keys since Rebuild
-  bool usable_ = true;   // false: the copy is incomplete, until Rebuild
+  double key_norm_;     // upper bound of the norms of all keys since Rebuild
+  bool usable_ = true;  // false: the copy is incomplete, until Rebuild
   IndexStats stats_;
 };
 

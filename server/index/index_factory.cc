@@ -13,7 +13,8 @@ absl::StatusOr<std::unique_ptr<Index>> CreateIndex(std::string_view name, const 
   if (options.dim == 0) return absl::InvalidArgumentError("an index needs a dimension");
   if (name == "flat") return std::make_unique<FlatIndex>(options.parallel);
   if (name == "faiss_flat") return std::make_unique<FaissFlatIndex>(options);
-  return absl::InvalidArgumentError(absl::StrCat("there is no index \"", std::string(name), "\", only flat and faiss_flat"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no index \"", std::string(name), "\", only flat and faiss_flat"));
 }
 
 }  // namespace evoke

@@ -1,7 +1,7 @@
 // The best `want` of a stream of candidates, with a floor below which no other can be among them.
 //
-// A pool of up to twice the wanted number is cut to the best half when it is full: O(1) amortised a candidate, where
-// a heap would take log(want) for each that passes. Thread-compatible.
+// A pool of up to twice the wanted number is cut to the best half when it is full: O(1) amortised a
+// candidate, where a heap would take log(want) for each that passes. Thread-compatible.
 #pragma once
 
 #include <algorithm>
@@ -23,8 +23,8 @@ class TopCandidates {
  public:
   explicit TopCandidates(uint32_t want) : want_(want), limit_(size_t{want} * 2 + 32) {}
 
-  // A candidate below the floor cannot be among the best. Requires: positions come in ascending order, so that of
-  // equal similarities the earlier ones stay.
+  // A candidate below the floor cannot be among the best. Requires: positions come in ascending order, so
+  // that of equal similarities the earlier ones stay.
   float floor() const { return floor_; }
   // Someone else has `want` candidates that are at least this good.
   void RaiseFloor(float similarity) { floor_ = std::max(floor_, similarity); }

@@ -1,7 +1,7 @@
 // The live positions of a shard in the order of their last writes, oldest first.
 //
-// A doubly linked list threaded through two arrays: a write moves a slot to the back, and no sweep over all slots is
-// ever needed, since age is derived from written steps. All operations are O(1). Thread-compatible.
+// A doubly linked list threaded through two arrays: a write moves a slot to the back, and no sweep over all
+// slots is ever needed, since age is derived from written steps. All operations are O(1). Thread-compatible.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
 // The free positions of a shard; the lowest are found first.
 //
-// A bitmap under a tree of bitmaps, 64 to one: bit i of a level says whether word i of the level below has any bit.
-// So finding the next free position looks at no more than two words a level, six levels for 2^31 positions, however
-// full the shard is; so does taking or giving one. Memory: capacity / 8 bytes and 1/63 of it. Thread-compatible.
+// A bitmap under a tree of bitmaps, 64 to one: bit i of a level says whether word i of the level below has
+// any bit. So finding the next free position looks at no more than two words a level, six levels for 2^31
+// positions, however full the shard is; so does taking or giving one. Memory: capacity / 8 bytes and 1/63 of
+// it. Thread-compatible.
 #pragma once
 
 #include <cstdint>

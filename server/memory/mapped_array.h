@@ -1,7 +1,7 @@
 // A fixed array of zeros whose pages cost nothing until they are written.
 //
-// Large arrays come from the kernel directly, so a memory that is created for many slots and holds few takes little
-// RAM; small ones come from the heap. Movable, not copyable.
+// Large arrays come from the kernel directly, so a memory that is created for many slots and holds few takes
+// little RAM; small ones come from the heap. Movable, not copyable.
 #pragma once
 
 #include <cstddef>
@@ -28,8 +28,10 @@ class MappedArray {
   // Test with ok(). size 0 is legal.
   explicit MappedArray(size_t size, bool huge_pages = false)
       : size_(size),
-        data_(size == 0 ? nullptr : static_cast<T*>(memory_internal::MapZeros(size * sizeof(T), huge_pages))) {}
-  MappedArray(MappedArray&& o) noexcept : size_(std::exchange(o.size_, 0)), data_(std::exchange(o.data_, nullptr)) {}
+        data_(size == 0 ? nullptr
+                        : static_cast<T*>(memory_internal::MapZeros(size * sizeof(T), huge_pages))) {}
+  MappedArray(MappedArray&& o) noexcept
+      : size_(std::exchange(o.size_, 0)), data_(std::exchange(o.data_, nullptr)) {}
   MappedArray& operator=(MappedArray&& o) noexcept {
     std::swap(size_, o.size_);
     std::swap(data_, o.data_);

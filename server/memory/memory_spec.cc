@@ -58,7 +58,9 @@ std::string Print(SpecDurability durability) {
          : durability == SpecDurability::kFsync ? "FSYNC"
                                                 : absl::StrCat(static_cast<int>(durability));
 }
-std::string Print(const std::optional<float>& x) { return x ? Print(*x) : "off"; }
+std::string Print(const std::optional<float>& x) {
+  return x ? Print(*x) : "off";
+}
 
 // Little-endian on every machine; numbers that compare equal get equal bytes, so that digests agree with ==.
 class Writer {
@@ -105,7 +107,8 @@ class Reader {
         ok_ = false;
         return;
       }
-      for (size_t i = 0; i < sizeof(T); ++i) *x |= static_cast<T>(T{static_cast<uint8_t>(bytes_[i])} << (8 * i));
+      for (size_t i = 0; i < sizeof(T); ++i)
+        *x |= static_cast<T>(T{static_cast<uint8_t>(bytes_[i])} << (8 * i));
       bytes_.remove_prefix(sizeof(T));
     }
   }
@@ -149,7 +152,8 @@ absl::Status ValidateSpec(const MemorySpec& spec) {
     return Bad("write_rule", spec.write_rule, "must be rare_events");
   }
   if (spec.choose_k < 1 || spec.choose_k > 1024) return Bad("choose_k", spec.choose_k, "must be 1 to 1024");
-  if (!std::isfinite(spec.margin) || spec.margin < 0) return Bad("margin", spec.margin, "must be finite and >= 0");
+  if (!std::isfinite(spec.margin) || spec.margin < 0)
+    return Bad("margin", spec.margin, "must be finite and >= 0");
   if (!std::isfinite(spec.inverse_temperature) || spec.inverse_temperature <= 0) {
     return Bad("inverse_temperature", spec.inverse_temperature, "must be finite and > 0");
   }
@@ -194,8 +198,8 @@ absl::StatusOr<MemorySpec> DecodeSpec(std::string_view bytes) {
   }
   const uint8_t version = static_cast<uint8_t>(bytes[kMagic.size()]);
   if (version > kVersion) {
-    return absl::FailedPreconditionError(absl::StrCat("memory spec has format version ", version,
-                                                      ", this program reads up to ", kVersion));
+    return absl::FailedPreconditionError(
+        absl::StrCat("memory spec has format version ", version, ", this program reads up to ", kVersion));
   }
   MemorySpec spec;
   Reader reader(bytes.substr(kMagic.size() + 1));

@@ -1,13 +1,13 @@
-// The live slots of one shard, by local position: their content, their age order, the slots of each value, and the
-// free positions, changed together so that they never disagree.
+// The live slots of one shard, by local position: their content, their age order, the slots of each value,
+// and the free positions, changed together so that they never disagree.
 //
 //   recovery:  Load every row, in any order -> FinishLoad
 //   after it:  Write, Free, Clear
 //
 // A position is 0 .. capacity - 1 and says nothing of slot ids. Owns all its memory; thread-compatible.
 // Cost: Write and Free are O(key_dim) and read or change a bounded number of rows and list entries, which
-// rows_touched() counts. At 524,288 x 128 all of it takes the raw keys + 36.4 bytes a slot + 25 bytes an entry of
-// the value map (see value_index.h for what that is a value).
+// rows_touched() counts. At 524,288 x 128 all of it takes the raw keys + 36.4 bytes a slot + 25 bytes an
+// entry of the value map (see value_index.h for what that is a value).
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,9 @@ class ShardSlots {
   const FreeSlots& free() const { return free_; }
 
   uint64_t MemoryBytes() const;
-  uint64_t rows_touched() const { return table_.rows_touched() + ages_.entries_touched() + values_.entries_touched(); }
+  uint64_t rows_touched() const {
+    return table_.rows_touched() + ages_.entries_touched() + values_.entries_touched();
+  }
 
  private:
   ShardSlots(SlotTable table, AgeOrder ages, ValueIndex values, FreeSlots free);

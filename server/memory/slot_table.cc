@@ -9,8 +9,8 @@
 
 namespace evoke {
 
-// No padding between keys: at dim 1 a row padded to a cache line would take 16 times its size, and the canonical
-// similarity gains nothing from alignment.
+// No padding between keys: at dim 1 a row padded to a cache line would take 16 times its size, and the
+// canonical similarity gains nothing from alignment.
 SlotTable::SlotTable(uint32_t capacity, uint32_t dim)
     : capacity_(capacity),
       dim_(dim),

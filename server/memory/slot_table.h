@@ -1,7 +1,7 @@
 // What each live slot of a shard holds: key, value, written step, hits.
 //
-// Struct of arrays by position, allocated once for the whole capacity; pages that were never written take no RAM.
-// The key matrix is what every search reads: [capacity, dim] float32, row-major, without padding.
+// Struct of arrays by position, allocated once for the whole capacity; pages that were never written take no
+// RAM. The key matrix is what every search reads: [capacity, dim] float32, row-major, without padding.
 // Pointers to keys stay valid as long as the table; contents change only by Set. Thread-compatible.
 #pragma once
 
@@ -37,7 +37,9 @@ class SlotTable {
   uint32_t rows() const { return rows_; }
 
   bool IsLive(uint32_t position) const { return live_[position >> 6] >> (position & 63) & 1; }
-  SlotFields fields(uint32_t position) const { return {values_[position], written_steps_[position], hits_[position]}; }
+  SlotFields fields(uint32_t position) const {
+    return {values_[position], written_steps_[position], hits_[position]};
+  }
   uint64_t written_step(uint32_t position) const { return written_steps_[position]; }
   absl::Span<const float> key(uint32_t position) const {
     return {keys_.data() + size_t{position} * dim_, dim_};

@@ -27,9 +27,10 @@ constexpr size_t kStackBytes = sizeof(Head) + sizeof(float) * 4096;
 
 }  // namespace
 
-// One contiguous record and one call: XXH3's streaming state is larger than most records, and setting it up costs
-// more than copying a key that is about to be read anyway.
-Hash128 SlotHash(uint64_t slot, int64_t value, uint64_t written_step, uint32_t hits, absl::Span<const float> key) {
+// One contiguous record and one call: XXH3's streaming state is larger than most records, and setting it up
+// costs more than copying a key that is about to be read anyway.
+Hash128 SlotHash(uint64_t slot, int64_t value, uint64_t written_step, uint32_t hits,
+                 absl::Span<const float> key) {
   const Head head{slot, value, written_step, hits, 0};
   const size_t key_bytes = key.size() * sizeof(float);
   absl::FixedArray<char, kStackBytes> record(sizeof(Head) + key_bytes);

@@ -25,8 +25,8 @@ void ValueIndex::Remove(uint32_t position, int64_t value, uint32_t hits) {
   Unlink(position, &it->second);
   if (it->second.live_slots > 0) return;
   entries_.erase(it);
-  // Only rehash(0) shrinks. It leaves the map tight, so one more may follow soon; after that, as many changes as the
-  // map has entries must come before the next: O(1) each.
+  // Only rehash(0) shrinks. It leaves the map tight, so one more may follow soon; after that, as many changes
+  // as the map has entries must come before the next: O(1) each.
   if (entries_.capacity() > kShrinkFrom && entries_.size() < entries_.capacity() / 16) entries_.rehash(0);
 }
 

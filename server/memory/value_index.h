@@ -1,13 +1,14 @@
-// The live positions of each value, most recently written first, with the value's live slots and observations.
+// The live positions of each value, most recently written first, with the value's live slots and
+// observations.
 //
-// A hash map from value to the newest position, and a doubly linked list of each value threaded through two arrays.
-// All operations are O(1), amortised where the map grows or shrinks. Nothing depends on the map's order.
+// A hash map from value to the newest position, and a doubly linked list of each value threaded through two
+// arrays. All operations are O(1), amortised where the map grows or shrinks. Nothing depends on the map's
+// order.
 //
-// Memory: 8 bytes a position for the links. An entry of the map takes 25 bytes (8 value, 16 Entry, 1 control); the
-// map is between 7/16 and 7/8 full after it grew, so that is 29 to 57 bytes a distinct value, 50 at 524,288 values,
-// where the slots' other fields leave 27 of their 64 bytes. Values go too: the map shrinks at 1/16, so that a memory
-// that had many once does not pay for them for ever.
-// Thread-compatible.
+// Memory: 8 bytes a position for the links. An entry of the map takes 25 bytes (8 value, 16 Entry, 1
+// control); the map is between 7/16 and 7/8 full after it grew, so that is 29 to 57 bytes a distinct value,
+// 50 at 524,288 values, where the slots' other fields leave 27 of their 64 bytes. Values go too: the map
+// shrinks at 1/16, so that a memory that had many once does not pay for them for ever. Thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ class ValueIndex {
  public:
   static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
   struct Entry {
-    uint32_t newest = kNone;     // position
+    uint32_t newest = kNone;  // position
     uint32_t live_slots = 0;
-    uint64_t observations = 0;   // sum of 1 + hits
+    uint64_t observations = 0;  // sum of 1 + hits
   };
 
   explicit ValueIndex(uint32_t capacity) : older_(capacity), newer_(capacity) {}

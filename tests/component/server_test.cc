@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -17,6 +18,7 @@
 #include "evoke/v1/memory_service.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "server/process.h"
 
 namespace evoke {
@@ -314,6 +316,48 @@ TEST_F(ServerTest, AMinTurnThatDoesNotComeEndsInBehind) {
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
   v1::QueryResponse response;
   EXPECT_EQ(CodeAndReason(memory_->Query(&context, query, &response)), "UNAVAILABLE/BEHIND");
+}
+
+TEST_F(ServerTest, AStopLosesNothingThatWasAcknowledgedAndRefusesTheRestWithAReason) {
+  Start();
+  Create("faces");
+  uint64_t acknowledged = 0;
+  std::string refusal;
+  std::atomic<bool> running{false};
+  std::thread trainer([&] {
+    for (uint64_t number = 1; refusal.empty(); ++number) {
+      v1::TrainStepRequest request =
+          Step({1, static_cast<float>(number)}, {static_cast<int64_t>(number)}, number);
+      request.mutable_mutation()->set_first_unacknowledged(number);
+      grpc::Status status;
+      TrainStep(request, &status);
+      if (status.ok()) {
+        acknowledged = number;
+      } else {
+        refusal = CodeAndReason(status);
+      }
+      running.store(true);
+    }
+  });
+  while (!running.load()) std::this_thread::yield();
+  EXPECT_TRUE(server_->Drain([] { return false; }).ok());
+  trainer.join();
+  // Answered by a service or an executor that drains, or by gRPC when the server was gone already.
+  EXPECT_THAT(refusal, ::testing::AnyOf("UNAVAILABLE/DRAINING", "UNAVAILABLE/"));
+  server_.reset();
+  Start();
+  EXPECT_EQ(StateHash().header().step(), acknowledged);
+}
+
+TEST_F(ServerTest, HealthServesOnceEverythingIsRecovered) {
+  Start();
+  const auto stub = grpc::health::v1::Health::NewStub(channel_);
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service("evoke.v1.MemoryService");
+  grpc::health::v1::HealthCheckResponse response;
+  ASSERT_TRUE(stub->Check(&context, request, &response).ok());
+  EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::SERVING);
 }
 
 TEST_F(ServerTest, ADataDirectoryHasOneServer) {

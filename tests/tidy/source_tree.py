@@ -3,8 +3,8 @@
 import os
 import re
 
-# Folders that are made by tools. `build*` is one only at the root: the CMake presets put everything there.
-TOOL_FOLDERS = {".git", ".venv", ".ccache", ".pytest_cache", "__pycache__", "_proto", "node_modules", "demo-data"}
+# Folders that are made by tools; at the root every build*.
+TOOL_FOLDERS = {".git", ".venv", ".ccache", ".pytest_cache", "__pycache__", "_proto", "build", "demo-data"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LAYERS = ("server", "storage", "client", "proto", "tests")
 
@@ -19,9 +19,8 @@ class SourceTree:
 
     def _walk(self):
         for folder, folders, files in os.walk(self.root):
-            at_root = folder == self.root
             folders[:] = [name for name in folders if name not in TOOL_FOLDERS and not name.endswith(".egg-info")
-                          and not (name.startswith("build") and (at_root or "CMakeCache.txt" in files))]
+                          and not (name.startswith("build") and folder == self.root)]
             for name in files:
                 path = os.path.join(folder, name)
                 if not os.path.islink(path):

@@ -1,10 +1,10 @@
 """Starts a server of one's own, for notebooks, tests and demonstrations."""
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -15,7 +15,16 @@ from .client import Client
 from .errors import EvokeError
 
 _SOCKET_PATH_LIMIT = 100  # sun_path has 108 bytes
-_PR_SET_PDEATHSIG = 1
+
+# Runs in a small Python of its own, which becomes the server: argv is [parent's pid, command...]. Not a preexec_fn,
+# because that forks this process with Python in it, which gRPC does not always survive. 1 is PR_SET_PDEATHSIG.
+_TRAMPOLINE = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def local(path: Optional[str] = None, **options: Any) -> "Local":
@@ -153,8 +162,6 @@ class _Process:
         self._ended = threading.Event()
         self._error: Optional[BaseException] = None
         self._popen: Optional[subprocess.Popen] = None
-        self._parent = os.getpid()
-        self._libc = ctypes.CDLL(None, use_errno=True)
         threading.Thread(target=self._run, name="evoked", daemon=True).start()
         self._started.wait()
         if self._error:
@@ -180,8 +187,9 @@ class _Process:
     def _run(self) -> None:
         try:
             with open(self._log_path, "ab") as log:
-                self._popen = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                               start_new_session=True, preexec_fn=self._in_child)
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _TRAMPOLINE, str(os.getpid())] + self._command,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         except BaseException as error:  # handed to the starting thread
             self._error = error
             self._started.set()
@@ -189,11 +197,6 @@ class _Process:
         self._started.set()
         self._popen.wait()
         self._ended.set()
-
-    def _in_child(self) -> None:
-        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != self._parent:  # it died before the line above
-            os._exit(1)
 
 
 def _dispose(owner: int, processes: List[_Process], run_dir: str) -> None:

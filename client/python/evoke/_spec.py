@@ -3,6 +3,8 @@
 import difflib
 from typing import Any, Dict
 
+import numpy as np
+
 from . import results
 from ._proto import admin_service_pb2, types_pb2
 
@@ -48,6 +50,8 @@ def from_proto(message: types_pb2.MemorySpec) -> Dict[str, Any]:
         if name in _ENUMS:
             prefix, enum = _ENUMS[name]
             value = _plain(prefix, enum.Name(value)) if value in enum.values() else value
+        elif field.type == field.TYPE_FLOAT:
+            value = float(str(np.float32(value)))  # 0.1 as it was given, not 0.10000000149
         spec[name] = value
     return spec
 

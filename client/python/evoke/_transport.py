@@ -11,17 +11,13 @@ from ._proto import admin_service_pb2_grpc, memory_service_pb2_grpc
 
 DEFAULT_PORT = 7380
 
-# Messages: the server has the limits; a client that had its own would find them in production. Reconnects: gRPC's own
-# back-off grows to two minutes, far slower than a server restarts. Retries: ours (see _retry.py), because gRPC's buffer
-# gives up silently on a normal training batch. Proxy: a memory is next door.
+# Messages: the server has the limits; a client that had its own would find them in production. Retries: ours (see
+# _retry.py), because gRPC's buffer gives up silently on a normal training batch. Proxy: a memory is next door.
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
@@ -31,7 +27,7 @@ _DRAIN_SECONDS = 2.0  # how long a fork waits for interrupted calls of other thr
 
 def addresses_of(address: Union[str, Sequence[str]]) -> Tuple[str, ...]:
     """Checks one address or several: "host", "host:port", "[v6]:port" or "unix:PATH". Raises ValueError."""
-    given = (address,) if isinstance(address, str) else tuple(address)
+    given = tuple(address) if isinstance(address, (list, tuple)) else (address,)
     if not given or not all(isinstance(a, str) and a for a in given):
         raise ValueError("address must be host:port, unix:PATH, or a list of them, not %r" % (address,))
     return tuple(a if a.startswith("unix:") or ":" in a else "%s:%d" % (a, DEFAULT_PORT) for a in given)
@@ -98,11 +94,13 @@ class Transport:
     def _failed(self, method: str, error: grpc.RpcError, position: int, channel: grpc.Channel) -> errors.EvokeError:
         failure = errors.from_rpc_error(error, method)
         with self._changed:
-            ours = self._closed or self._stubs.get(position, (None,))[0] is channel
-            if failure.code == grpc.StatusCode.CANCELLED and not ours:  # a fork closed the channel under the call
-                return errors.Unavailable("%s: interrupted by a fork" % method)
+            ours = self._stubs.get(position, (None,))[0] is channel
             if failure.code == grpc.StatusCode.UNAVAILABLE and self._current == position:
                 self._current = (position + 1) % len(self._addresses)
+            if failure.code == grpc.StatusCode.UNAVAILABLE and not failure.reason and ours:
+                # The connection is broken. gRPC would make a new one with a back-off of its own, and only while some
+                # call polls; a new channel tries at once, so that _retry.py alone decides how often.
+                self._stubs.pop(position, None)
         return failure
 
     def _before_fork(self) -> None:

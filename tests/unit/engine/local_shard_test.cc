@@ -86,12 +86,14 @@ class Model {
         SlotWrite write{.slot = SlotId(random_() % spec_.capacity),
                         .value = static_cast<int64_t>(random_() % 6) - 2,
                         .hits = static_cast<uint32_t>(random_() % 4)};
-        if (std::any_of(record.writes.begin(), record.writes.end(), [&](auto& w) { return w.slot == write.slot; })) {
+        if (std::any_of(record.writes.begin(), record.writes.end(),
+                        [&](auto& w) { return w.slot == write.slot; })) {
           continue;
         }
         step_ = Step(step_.value + 1 + random_() % 3);
         write.written_step = step_;
-        write.key = random_() % 2 == 0 ? few_keys_[random_() % few_keys_.size()] : Unit(random_, spec_.key_dim);
+        write.key =
+            random_() % 2 == 0 ? few_keys_[random_() % few_keys_.size()] : Unit(random_, spec_.key_dim);
         slots_[write.slot] = write;
         record.writes.push_back(std::move(write));
       }
@@ -105,7 +107,8 @@ class Model {
   std::vector<SlotWrite> Of(const std::vector<Partition>& owned) const {
     std::vector<SlotWrite> slots;
     for (const auto& [slot, write] : slots_) {
-      if (std::binary_search(owned.begin(), owned.end(), Partition(slot.value % spec_.partitions))) slots.push_back(write);
+      if (std::binary_search(owned.begin(), owned.end(), Partition(slot.value % spec_.partitions)))
+        slots.push_back(write);
     }
     return slots;
   }
@@ -125,7 +128,9 @@ class Model {
   std::map<SlotId, SlotWrite> slots_;
 };
 
-Hash128 HashOf(const SlotWrite& w) { return SlotHash(w.slot.value, w.value, w.written_step.value, w.hits, w.key); }
+Hash128 HashOf(const SlotWrite& w) {
+  return SlotHash(w.slot.value, w.value, w.written_step.value, w.hits, w.key);
+}
 
 void ExpectState(const SlotState& state, const SlotWrite& w) {
   EXPECT_EQ(state.slot, w.slot.value);
@@ -162,11 +167,13 @@ void ExpectProposal(const ProposeRequest& request, const Proposal& proposal, std
       EXPECT_EQ(got.neighbors.size(), slots.size());
     } else {
       ASSERT_EQ(got.bound.kind, Bound::Kind::kRank);
-      for (size_t n = got.neighbors.size(); n < slots.size(); ++n) EXPECT_TRUE(Before(got.bound.rank, rank(slots[n])));
+      for (size_t n = got.neighbors.size(); n < slots.size(); ++n)
+        EXPECT_TRUE(Before(got.bound.rank, rank(slots[n])));
     }
     ASSERT_EQ(got.keys.size(), std::min<size_t>(want.keys, got.neighbors.size()) * spec.key_dim);
     for (size_t n = 0; n * spec.key_dim < got.keys.size(); ++n) {
-      EXPECT_EQ(std::memcmp(&got.keys[n * spec.key_dim], slots[n].key.data(), sizeof(float) * spec.key_dim), 0);
+      EXPECT_EQ(std::memcmp(&got.keys[n * spec.key_dim], slots[n].key.data(), sizeof(float) * spec.key_dim),
+                0);
     }
 
     std::sort(slots.begin(), slots.end(), [](auto& a, auto& b) { return a.written_step > b.written_step; });
@@ -219,8 +226,12 @@ class LocalShardTest : public ::testing::Test {
  protected:
   std::unique_ptr<LocalShard> Make(const Model& model, const std::vector<Partition>& owned, const char* index,
                                    Scheduler* scheduler, bool finish = true) {
-    auto shard = LocalShard::Create({.spec = model.spec(), .uid = model.uid(), .partitions = owned, .index = index,
-                                     .scheduler = scheduler, .width = 2});
+    auto shard = LocalShard::Create({.spec = model.spec(),
+                                     .uid = model.uid(),
+                                     .partitions = owned,
+                                     .index = index,
+                                     .scheduler = scheduler,
+                                     .width = 2});
     EXPECT_TRUE(shard.ok()) << shard.status();
     if (finish) (*shard)->FinishLoad(Turn(0), Epoch(1));
     return *std::move(shard);
@@ -235,7 +246,8 @@ class LocalShardTest : public ::testing::Test {
     return owned;
   }
   MemorySpec RandomSpec() {
-    return {.key_dim = 1 + static_cast<uint32_t>(random_() % 20), .capacity = 1 + random_() % 150,
+    return {.key_dim = 1 + static_cast<uint32_t>(random_() % 20),
+            .capacity = 1 + random_() % 150,
             .partitions = 1u << (random_() % 7)};
   }
   ProposeRequest RandomRequest(const Model& model, bool one_of_everything) {
@@ -246,7 +258,8 @@ class LocalShardTest : public ::testing::Test {
     for (uint32_t r = 0; r < 4; ++r) {
       const std::vector<float> row = r < 2 ? model.few_key(random_()) : Unit(random_, rows->dim);
       rows->data.insert(rows->data.end(), row.begin(), row.end());
-      RowWant want{.row = r, .neighbors = one_of_everything ? 1 : static_cast<uint32_t>(random_() % most),
+      RowWant want{.row = r,
+                   .neighbors = one_of_everything ? 1 : static_cast<uint32_t>(random_() % most),
                    .keys = one_of_everything ? 1 : static_cast<uint32_t>(random_() % 9)};
       if (random_() % 4 != 0) want.label = static_cast<int64_t>(random_() % 7) - 2;
       want.of_label = one_of_everything ? 1 : static_cast<uint32_t>(random_() % 5);
@@ -262,8 +275,9 @@ class LocalShardTest : public ::testing::Test {
   InlineScheduler inline_;
 };
 
-// Whole records and slices lead random memories of random P and S to the same states; proposals are complete to
-// their bounds; a repeated record is nothing, a later one a gap; and loading the rows leads to the same again.
+// Whole records and slices lead random memories of random P and S to the same states; proposals are complete
+// to their bounds; a repeated record is nothing, a later one a gap; and loading the rows leads to the same
+// again.
 TEST_F(LocalShardTest, AgreesWithAMapOnRandomMemoriesAndTables) {
   for (int memory = 0; memory < 25; ++memory) {
     Model model(&random_, RandomSpec());
@@ -284,8 +298,8 @@ TEST_F(LocalShardTest, AgreesWithAMapOnRandomMemoriesAndTables) {
         EXPECT_EQ(Apply(*whole[s], later).code(), absl::StatusCode::kOutOfRange);
         ASSERT_TRUE(Apply(*whole[s], record).ok());
         ASSERT_TRUE(Apply(*sliced[s], record.Slice(partitions, [&](Partition p) {
-          return std::binary_search(owned[s].begin(), owned[s].end(), p);
-        })).ok());
+                      return std::binary_search(owned[s].begin(), owned[s].end(), p);
+                    })).ok());
         ASSERT_TRUE(Apply(*whole[s], record).ok());  // again: nothing
         const std::vector<SlotWrite> slots = model.Of(owned[s]);
         ExpectHashes(*whole[s], slots, partitions);
@@ -330,7 +344,8 @@ TEST_F(LocalShardTest, FetchAndReadValueTellWhatLives) {
     }
     std::sort(slots.begin(), slots.end(), [](auto& a, auto& b) { return a.written_step > b.written_step; });
     std::erase_if(slots, [](const SlotWrite& w) { return w.value != 1; });
-    const auto of_value = ReadValue(*shard, {.at = model.at(), .value = 1, .limit = 2, .keys = turn % 2 == 0});
+    const auto of_value =
+        ReadValue(*shard, {.at = model.at(), .value = 1, .limit = 2, .keys = turn % 2 == 0});
     ASSERT_TRUE(of_value.ok());
     EXPECT_EQ(of_value->count.live_slots, slots.size());
     ASSERT_EQ(of_value->slots.size(), std::min<size_t>(2, slots.size()));
@@ -339,8 +354,10 @@ TEST_F(LocalShardTest, FetchAndReadValueTellWhatLives) {
       EXPECT_EQ(of_value->slots[i].key, turn % 2 == 0 ? slots[i].key : std::vector<float>());
     }
   }
-  EXPECT_EQ(Fetch(*shard, {.at = model.at(), .slots = {4}}).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(Fetch(*shard, {.at = model.at(), .slots = {53}}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Fetch(*shard, {.at = model.at(), .slots = {4}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Fetch(*shard, {.at = model.at(), .slots = {53}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(LocalShardTest, AnswersAtExactlyItsTurnAndAtNoOther) {
@@ -353,7 +370,8 @@ TEST_F(LocalShardTest, AnswersAtExactlyItsTurnAndAtNoOther) {
     const absl::StatusOr<Proposal> late = Propose(*shard, before);
     ASSERT_TRUE(late.ok());
     ExpectProposal(before, *late, slots_before, {Partition(0)}, model.spec());
-    EXPECT_EQ(Propose(*shard, RandomRequest(model, true)).status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(Propose(*shard, RandomRequest(model, true)).status().code(),
+              absl::StatusCode::kFailedPrecondition);
     ASSERT_TRUE(Apply(*shard, record).ok());
     EXPECT_EQ(Propose(*shard, before).status().code(), absl::StatusCode::kFailedPrecondition);
   }
@@ -403,7 +421,9 @@ TEST_F(LocalShardTest, LoadRefusesRowsThatAreNotTheShards) {
 TEST_F(LocalShardTest, CreateRefusesWhatDoesNotExist) {
   const MemorySpec spec{.key_dim = 2, .capacity = 10, .partitions = 4};
   const auto code = [&](std::vector<Partition> owned, const char* index) {
-    return LocalShard::Create({.spec = spec, .partitions = owned, .index = index, .scheduler = &inline_}).status().code();
+    return LocalShard::Create({.spec = spec, .partitions = owned, .index = index, .scheduler = &inline_})
+        .status()
+        .code();
   };
   EXPECT_EQ(code({Partition(0)}, "flat"), absl::StatusCode::kOk);
   EXPECT_EQ(code({Partition(0)}, "hnsw"), absl::StatusCode::kInvalidArgument);
@@ -419,8 +439,10 @@ TEST_F(LocalShardTest, FiguresSampleWrittenStepsInAscendingOrder) {
   EXPECT_TRUE(Figures(*shard).sampled_steps.empty());
   TurnRecord record{.uid = model.uid(), .epoch = Epoch(1), .turn = Turn(1)};
   for (uint64_t i = 0; i < 1000; ++i) {
-    record.writes.push_back({.slot = SlotId(i * 7 % 1000), .value = static_cast<int64_t>(i % 10),
-                             .written_step = Step(3 * i + 1), .key = {1, 0}});
+    record.writes.push_back({.slot = SlotId(i * 7 % 1000),
+                             .value = static_cast<int64_t>(i % 10),
+                             .written_step = Step(3 * i + 1),
+                             .key = {1, 0}});
   }
   ASSERT_TRUE(Apply(*shard, record).ok());
   const ShardFigures figures = Figures(*shard);
@@ -445,7 +467,8 @@ TEST_F(LocalShardTest, CallsFromManyThreadsAreServedOneAtATime) {
   const ProposeRequest request = RandomRequest(model, false);
   ThreadPool pool("shard", 4);
   std::vector<std::unique_ptr<LocalShard>> shards;
-  for (size_t s = 0; s < owned.size(); ++s) shards.push_back(Make(model, owned[s], s % 2 ? "faiss_flat" : "flat", &pool));
+  for (size_t s = 0; s < owned.size(); ++s)
+    shards.push_back(Make(model, owned[s], s % 2 ? "faiss_flat" : "flat", &pool));
   std::vector<Proposal> proposals(owned.size());
   std::vector<std::thread> callers;
   for (size_t s = 0; s < owned.size(); ++s) {
@@ -494,7 +517,8 @@ TEST(SlotMapTest, PositionsFollowTheOrderOfSlotsWithoutHoles) {
       const SlotMap map(capacity, partitions, ours);
       uint32_t next = 0;
       for (uint64_t slot = 0; slot < capacity + 5; ++slot) {
-        const bool in = slot < capacity && std::binary_search(ours.begin(), ours.end(), Partition(slot % partitions));
+        const bool in =
+            slot < capacity && std::binary_search(ours.begin(), ours.end(), Partition(slot % partitions));
         ASSERT_EQ(map.Owns(slot), in);
         if (!in) continue;
         ASSERT_EQ(map.PositionOf(slot), next);

@@ -39,7 +39,8 @@ TEST(FreeSlotsTest, AgreesWithASetThroughTakesAndGives) {
       }
       const uint32_t from = static_cast<uint32_t>(random() % (capacity + 2));
       const auto next = model.lower_bound(from);
-      ASSERT_EQ(free.Next(from), next == model.end() ? FreeSlots::kNone : *next) << capacity << " from " << from;
+      ASSERT_EQ(free.Next(from), next == model.end() ? FreeSlots::kNone : *next)
+          << capacity << " from " << from;
       ASSERT_EQ(free.count(), model.size());
     }
     free.Clear();

@@ -12,7 +12,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-MemorySpec SmallSpec() { return {.key_dim = 8, .capacity = 64}; }
+MemorySpec SmallSpec() {
+  return {.key_dim = 8, .capacity = 64};
+}
 
 TEST(MemorySpecTest, DefaultsAreValidAndAgeNoiseFollowsTheCapacity) {
   EXPECT_TRUE(ValidateSpec(SmallSpec()).ok());
@@ -48,9 +50,21 @@ TEST(MemorySpecTest, EveryFieldIsHeldToItsBoundsAndTheMessageNamesThem) {
       {[](MemorySpec& s) { s.inverse_temperature = HUGE_VAL; }, "inverse_temperature is inf"},
       {[](MemorySpec& s) { s.age_noise = 16; }, nullptr},
       {[](MemorySpec& s) { s.age_noise = 20; }, "age_noise is 20, at most capacity / 4 = 16"},
-      {[](MemorySpec& s) { s.capacity = 3; s.age_noise = 1; }, "age_noise is 1, at most capacity / 4 = 0"},
-      {[](MemorySpec& s) { s.capacity = 1 << 20; s.age_noise = 65536; }, nullptr},
-      {[](MemorySpec& s) { s.capacity = 1 << 20; s.age_noise = 65537; }, "age_noise is 65537, at most 65536"},
+      {[](MemorySpec& s) {
+         s.capacity = 3;
+         s.age_noise = 1;
+       },
+       "age_noise is 1, at most capacity / 4 = 0"},
+      {[](MemorySpec& s) {
+         s.capacity = 1 << 20;
+         s.age_noise = 65536;
+       },
+       nullptr},
+      {[](MemorySpec& s) {
+         s.capacity = 1 << 20;
+         s.age_noise = 65537;
+       },
+       "age_noise is 65537, at most 65536"},
       {[](MemorySpec& s) { s.batch = static_cast<BatchMode>(0); }, "batch is 0"},
       {[](MemorySpec& s) { s.merge_on_miss = 0; }, nullptr},
       {[](MemorySpec& s) { s.merge_on_miss = -1.0f; }, nullptr},
@@ -85,9 +99,18 @@ TEST(MemorySpecTest, TheFirstBadFieldIsNamed) {
 }
 
 MemorySpec OddSpec() {
-  return {.key_dim = 4096, .capacity = 1 << 20, .seed = ~uint64_t{0}, .choose_k = 7, .margin = 0.3f,
-          .inverse_temperature = 39.36, .age_noise = 5, .batch = BatchMode::kSequential, .merge_on_miss = 0.0f,
-          .payload_history = 0, .partitions = 1, .durability = SpecDurability::kMemory};
+  return {.key_dim = 4096,
+          .capacity = 1 << 20,
+          .seed = ~uint64_t{0},
+          .choose_k = 7,
+          .margin = 0.3f,
+          .inverse_temperature = 39.36,
+          .age_noise = 5,
+          .batch = BatchMode::kSequential,
+          .merge_on_miss = 0.0f,
+          .payload_history = 0,
+          .partitions = 1,
+          .durability = SpecDurability::kMemory};
 }
 
 TEST(MemorySpecTest, EncodingIsReadBackAndItsDigestFollowsEveryField) {

@@ -97,7 +97,8 @@ TEST(ShardSlotsTest, LoadingInAnyOrderGivesTheSameOrdersAsWriting) {
   Model model;
   for (uint32_t p = 0; p < kCapacity; ++p) {
     if (random() % 3 == 0) continue;
-    model[p] = {{static_cast<int64_t>(random() % 20), random() % (uint64_t{1} << 40), static_cast<uint32_t>(random() % 5)},
+    model[p] = {{static_cast<int64_t>(random() % 20), random() % (uint64_t{1} << 40),
+                 static_cast<uint32_t>(random() % 5)},
                 RandomVector(random, Kind::kNormal, 4)};
   }
   std::vector<uint32_t> order;
@@ -118,14 +119,15 @@ TEST(ShardSlotsTest, AWriteTouchesAsMuchInALargeMemoryAsInASmallOne) {
     for (uint32_t p = 0; p < capacity; ++p) slots.Write(p, {static_cast<int64_t>(p % 3), ++step, 0}, key);
     for (int i = 0; i < 1000; ++i) {
       const uint64_t before = slots.rows_touched();
-      slots.Write(static_cast<uint32_t>(random() % capacity), {static_cast<int64_t>(random() % 3), ++step, 0}, key);
+      slots.Write(static_cast<uint32_t>(random() % capacity), {static_cast<int64_t>(random() % 3), ++step, 0},
+                  key);
       ASSERT_LE(slots.rows_touched() - before, 11u);
     }
   }
 }
 
-// The memory's own allocations: at most 1.1 x raw keys + 64 bytes a slot + 48 bytes a distinct value, here with every
-// value distinct, and without the tenth.
+// The memory's own allocations: at most 1.1 x raw keys + 64 bytes a slot + 48 bytes a distinct value, here
+// with every value distinct, and without the tenth.
 TEST(ShardSlotsTest, StaysWithinItsBudgetWithEveryValueDistinct) {
   constexpr uint64_t kCapacity = 524'288 / 4;
   constexpr uint64_t kDim = 128;

@@ -12,7 +12,8 @@ namespace {
 // The first rows of the hash trace of semantics.md, section 8.
 std::vector<float> TraceKey(int b, int j) {
   std::vector<float> x(20);
-  for (int e = 0; e < 20; ++e) x[e] = static_cast<float>((7 * (b % 5) + 3 * j + 5 * e + e * e * (j % 3 + 1)) % 23 - 11);
+  for (int e = 0; e < 20; ++e)
+    x[e] = static_cast<float>((7 * (b % 5) + 3 * j + 5 * e + e * e * (j % 3 + 1)) % 23 - 11);
   Normalise(x.data(), 20, x.data());
   return x;
 }

@@ -14,7 +14,8 @@ using ::testing::IsEmpty;
 
 std::vector<uint32_t> NewestFirst(const ValueIndex& index, int64_t value) {
   std::vector<uint32_t> positions;
-  for (uint32_t p = index.Find(value).newest; p != ValueIndex::kNone; p = index.Older(p)) positions.push_back(p);
+  for (uint32_t p = index.Find(value).newest; p != ValueIndex::kNone; p = index.Older(p))
+    positions.push_back(p);
   return positions;
 }
 

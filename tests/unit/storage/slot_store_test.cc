@@ -176,6 +176,15 @@ TEST_P(SlotStoreTest, ForgottenSessionLeavesItsLastTurnAndNoReplies) {
   EXPECT_TRUE(store->ScanSessions([](const SessionRow&) { return absl::InternalError("one is left"); }).ok());
 }
 
+TEST_P(SlotStoreTest, RecordThatCouldNotBeReadAgainIsRefused) {
+  TurnBuilder builder;
+  const auto store = Make(builder.geometry());
+  TurnRecord record = builder.One(1, false, "x");
+  record.writes.push_back(record.writes[0]);
+  EXPECT_TRUE(absl::IsInvalidArgument(CommitOne(store.get(), record)));
+  EXPECT_EQ(store->AppliedTurn(), Turn(0));
+}
+
 TEST_P(SlotStoreTest, PayloadPlaceBeyondTheHistoryIsRefused) {
   TurnBuilder builder;
   const auto store = Make(builder.geometry());

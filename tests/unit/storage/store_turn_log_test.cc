@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <deque>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -93,11 +95,15 @@ TEST_F(StoreTurnLogTest, DestructionTellsWaitingTurnsAndPostedWorkDoesNothing) {
   EXPECT_EQ(store_.AppliedTurn(), Turn(0));
 }
 
-TEST_F(StoreTurnLogTest, TurnsOfAnotherThreadAllArrive) {
-  std::deque<std::thread> threads;
+TEST_F(StoreTurnLogTest, TurnsCommittedOnOtherThreadsAllArrive) {
+  std::mutex mu;
+  std::deque<std::thread> threads;  // guarded by mu: both sides post
   {
     std::atomic<int> done{0};
-    StoreTurnLog log(&store_, [&](std::function<void()> work) { threads.emplace_back(std::move(work)); });
+    StoreTurnLog log(&store_, [&](std::function<void()> work) {
+      const std::lock_guard lock(mu);
+      threads.emplace_back(std::move(work));
+    });
     for (int i = 0; i < 200; ++i) {
       log.Append(std::make_shared<TurnRecord>(builder_.Next()), [&](absl::Status s) { done += s.ok(); });
       if (i % 50 == 49) {
@@ -106,8 +112,34 @@ TEST_F(StoreTurnLogTest, TurnsOfAnotherThreadAllArrive) {
     }
     EXPECT_EQ(done, 200);
   }
-  for (std::thread& t : threads) t.join();
+  // The last thread may have answered while the one that started it is still inside `post`.
+  const auto take = [&] {
+    const std::lock_guard lock(mu);
+    return std::exchange(threads, {});
+  };
+  for (auto taken = take(); !taken.empty(); taken = take()) {
+    for (std::thread& t : taken) t.join();
+  }
   EXPECT_EQ(store_.AppliedTurn(), Turn(200));
+}
+
+// The destructor must not let go of the store while a commit is inside it.
+TEST_F(StoreTurnLogTest, DestructionWaitsForTheCommitUnderWay) {
+  for (int round = 0; round < 50; ++round) {
+    TurnBuilder builder;
+    auto store = std::make_unique<RamSlotStore>(
+        RamSlotStore::Options{.uid = builder.model().meta.uid, .payload_history = 4});
+    std::atomic<int> told{0};
+    std::thread worker;
+    auto log = std::make_unique<StoreTurnLog>(
+        store.get(), [&](std::function<void()> work) { worker = std::thread(std::move(work)); });
+    log->Append(std::make_shared<TurnRecord>(builder.Next()), [&](absl::Status) { ++told; });
+    if (round % 2 == 0) std::this_thread::yield();
+    log.reset();
+    store.reset();  // a commit that still ran would read freed memory
+    worker.join();
+    EXPECT_EQ(told, 1);
+  }
 }
 
 }  // namespace

@@ -144,6 +144,25 @@ TEST(TurnRecordTest, BodyCutShortWithGoodSumsIsFound) {
   }
 }
 
+TEST(TurnRecordTest, BytesLeftOverInTheBodyAreFoundThoughTheSumsAreGood) {
+  std::string bytes = EncodeTurnRecord(SmallRecord()).bytes;
+  bytes.insert(bytes.size() - 24, 1, '\0');
+  const uint64_t body = bytes.size() - 16 - 24;
+  std::memcpy(bytes.data() + 8, &body, 8);
+  Reseal(&bytes);
+  EXPECT_TRUE(absl::IsDataLoss(DecodeTurnRecord(bytes).status()));
+}
+
+TEST(TurnRecordTest, ChainThatDoesNotFollowFromTheBodyIsFound) {
+  std::string bytes = EncodeTurnRecord(SmallRecord()).bytes;
+  bytes[bytes.size() - 24] ^= 1;
+  const uint64_t sum = XXH3_64bits(bytes.data(), bytes.size() - 8);
+  std::memcpy(bytes.data() + bytes.size() - 8, &sum, 8);
+  const absl::Status status = DecodeTurnRecord(bytes).status();
+  EXPECT_TRUE(absl::IsDataLoss(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("chain"));
+}
+
 TEST(TurnRecordTest, NewerVersionIsNamedBesideOurs) {
   std::string bytes = EncodeTurnRecord(SmallRecord()).bytes;
   bytes[4] = 9;
