@@ -55,8 +55,11 @@ class CatalogImpl final : public Catalog {
                                                        bool read_only) const;
   absl::StatusOr<Created> Existing(const std::shared_ptr<MemoryExecutor>& executor, const MemorySpec& spec,
                                    const MemoryUid& uid, bool if_not_exists) const;
-  absl::Status MakeStore(const std::string& name, const MemoryUid& uid, const MemorySpec& spec)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
+  absl::Status MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec,
+                           MemoryExecutor* executor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
+  static absl::Status RecoverNew(MemoryExecutor* executor);
+  // Runs when the executor has finished what it accepted and given its store back.
+  static void CloseAndWait(MemoryExecutor* executor, const absl::Status& why);
   absl::Status Record(const std::string& name, const MemoryUid& uid, const MemorySpec& spec, CatalogEntry::State state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
   absl::Status Forget(const MemoryUid& uid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
@@ -184,16 +187,38 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Existing(const std::shared_ptr<Mem
   return Created{.executor = executor, .created = false};
 }
 
-absl::Status CatalogImpl::MakeStore(const std::string& name, const MemoryUid& uid, const MemorySpec& spec) {
+absl::Status CatalogImpl::MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec,
+                                      MemoryExecutor* executor) {
   // Named as a folder to remove until it is whole: a crash in between leaves nothing behind.
   EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kRemoved));
   absl::Status made = options_.data_dir->MakeMemoryFolder(uid);
   if (made.ok()) made = OpenStore(uid, spec, /*create=*/true, /*read_only=*/false).status();
+  if (made.ok()) made = RecoverNew(executor);
   if (made.ok()) made = Record(name, uid, spec, CatalogEntry::State::kLive);
   if (made.ok()) return made;
+  CloseAndWait(executor, made);
   // What cannot be taken back now is taken back at the next start.
   if (options_.data_dir->RemoveMemoryFolder(uid).ok()) Forget(uid).IgnoreError();
   return Annotate(made, absl::StrCat("create memory \"", name, "\""));
+}
+
+absl::Status CatalogImpl::RecoverNew(MemoryExecutor* executor) {
+  executor->Recover();
+  const MemoryFigures figures = executor->figures();
+  return figures.state == MemoryState::kServing ? absl::OkStatus() : figures.why;
+}
+
+void CatalogImpl::CloseAndWait(MemoryExecutor* executor, const absl::Status& why) {
+  Mutex mu;
+  CondVar closed;
+  bool done = false;
+  executor->Close(why, [&] {
+    MutexLock lock(&mu);
+    done = true;
+    closed.SignalAll();
+  });
+  MutexLock lock(&mu);
+  while (!done) closed.Wait(&mu);
 }
 
 absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, const MemorySpec& spec,
@@ -218,11 +243,9 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, co
     for (const CatalogEntry& e : entries_) {
       if (e.uid == uid) return BadArgument("uid", absl::StrCat("uid ", uid.ToString(), " is that of another memory"));
     }
-    EVOKE_RETURN_IF_ERROR(MakeStore(name, uid, spec));
   }
   auto executor = MakeExecutor(name, uid, spec);
-  executor->Recover();
-  if (const MemoryFigures figures = executor->figures(); figures.state == MemoryState::kFailed) return figures.why;
+  EVOKE_RETURN_IF_ERROR(durable ? MakeDurable(name, uid, spec, executor.get()) : RecoverNew(executor.get()));
   MutexLock lock(&mu_);
   memories_[name] = executor;
   return Created{.executor = executor, .created = true};
@@ -247,18 +270,7 @@ absl::StatusOr<MemoryUid> CatalogImpl::Delete(const std::string& name, const Mem
     MutexLock lock(&mu_);
     memories_.erase(name);
   }
-  Mutex mu;
-  CondVar closed;
-  bool done = false;
-  executor->Close(NotFound(name), [&] {
-    MutexLock lock(&mu);
-    done = true;
-    closed.SignalAll();
-  });
-  {
-    MutexLock lock(&mu);
-    while (!done) closed.Wait(&mu);
-  }
+  CloseAndWait(executor.get(), NotFound(name));
   if (durable) {
     EVOKE_RETURN_IF_ERROR(options_.data_dir->RemoveMemoryFolder(executor->uid()));
     EVOKE_RETURN_IF_ERROR(Forget(executor->uid()));

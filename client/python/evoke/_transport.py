@@ -22,7 +22,11 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 )
-_DRAIN_SECONDS = 2.0  # how long a fork waits for interrupted calls of other threads
+_DRAIN_SECONDS = 2.0  # how long a fork waits for calls of other threads
+
+# gRPC starts threads with its first channel and again after a fork, and a fork that comes while one of them is still on
+# its way can deadlock inside gRPC. So a fork waits until they have had this long to start.
+_SETTLE_SECONDS = 0.1
 
 
 def addresses_of(address: Union[str, Sequence[str]]) -> Tuple[str, ...]:
@@ -50,6 +54,7 @@ class Transport:
         self._in_flight = 0
         self._forking = False
         self._closed = False
+        self._threads_started = 0.0  # time.monotonic() when gRPC last started threads for us
         _fork.register(self)
 
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
@@ -86,6 +91,7 @@ class Transport:
 
     def _connect(self, position: int):
         if position not in self._stubs:
+            self._threads_started = time.monotonic()
             channel = grpc.insecure_channel(self._addresses[position], options=self._options)
             self._stubs[position] = (channel, memory_service_pb2_grpc.MemoryServiceStub(channel),
                                      admin_service_pb2_grpc.AdminServiceStub(channel))
@@ -110,6 +116,8 @@ class Transport:
         give_up = time.monotonic() + _DRAIN_SECONDS
         while self._in_flight and time.monotonic() < give_up:
             self._changed.wait(0.1)
+        if self._stubs:
+            time.sleep(max(0.0, self._threads_started + _SETTLE_SECONDS - time.monotonic()))
 
     def _after_fork(self, in_child: bool) -> None:
         if in_child:
@@ -119,6 +127,7 @@ class Transport:
             self._in_flight = 0
             self._forking = False
             return
+        self._threads_started = time.monotonic()
         self._forking = False
         self._changed.notify_all()
         self._changed.release()
