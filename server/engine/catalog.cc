@@ -193,10 +193,11 @@ absl::Status CatalogImpl::MakeDurable(const std::string& name, const MemoryUid& 
   EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kRemoved));
   absl::Status made = options_.data_dir->MakeMemoryFolder(uid);
   if (made.ok()) made = OpenStore(uid, spec, /*create=*/true, /*read_only=*/false).status();
-  if (made.ok()) made = RecoverNew(executor);
+  const bool recovers = made.ok();
+  if (recovers) made = RecoverNew(executor);
   if (made.ok()) made = Record(name, uid, spec, CatalogEntry::State::kLive);
   if (made.ok()) return made;
-  CloseAndWait(executor, made);
+  if (recovers) CloseAndWait(executor, made);
   // What cannot be taken back now is taken back at the next start.
   if (options_.data_dir->RemoveMemoryFolder(uid).ok()) Forget(uid).IgnoreError();
   return Annotate(made, absl::StrCat("create memory \"", name, "\""));
