@@ -18,7 +18,7 @@
 
 namespace evoke {
 
-class RamSlotStore final : public SlotStore {
+class RamSlotStore : public SlotStore {
  public:
   struct Options {
     MemoryUid uid;

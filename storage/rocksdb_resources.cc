@@ -9,8 +9,8 @@
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/rocksdb_status.h"
 
-// RocksDB's library is not built with TSan, which therefore does not see that its skip list is ordered by atomics, and
-// reports what it copies. Only reports with a frame of the library are left out.
+// RocksDB's library is not built with TSan, which therefore does not see that its skip list is ordered by
+// atomics, and reports what it copies. Only reports with a frame of the library are left out.
 #if defined(__SANITIZE_THREAD__)
 #define EVOKE_TSAN 1
 #elif defined(__has_feature)
@@ -19,7 +19,9 @@
 #endif
 #endif
 #ifdef EVOKE_TSAN
-extern "C" const char* __tsan_default_suppressions() { return "race:librocksdb.so\n"; }
+extern "C" const char* __tsan_default_suppressions() {
+  return "race:librocksdb.so\n";
+}
 #endif
 
 namespace evoke {

@@ -30,14 +30,20 @@ record() {  # record KIND NAME EXIT [PATH...]
   (IFS=$'\t'; echo "$*" >>"$runs")
 }
 
+timed() {  # timed COMMAND...: both times, for a machine may be busy with something else
+  local TIMEFORMAT='== %R s, %U s of CPU' code=0
+  time "$@" </dev/null || code=$?
+  [ "$code" -eq 0 ] || echo "== exit code $code"
+  return "$code"
+} 2>&1
+
 # A step whose failure is counted, and does not keep the others from running.
 step() {  # step NAME COMMAND...
-  local name=$1 code=0 begin=$SECONDS
+  local name=$1 code=0
   shift
   echo "== $name"
-  "$@" </dev/null || code=$?
+  timed "$@" || code=$?
   record step "$name" "$code"
-  echo "== $name: exit code $code, $((SECONDS - begin)) s"
   return "$code"
 }
 
@@ -59,15 +65,14 @@ build() {  # build PRESET [TARGET...]: goes on after an error, so that one repor
 }
 
 run_ctest() {  # run_ctest NAME PRESET CTEST-ARGUMENT...
-  local name=$1 preset=$2 code=0 begin=$SECONDS
+  local name=$1 preset=$2 code=0
   shift 2
   echo "== test $name"
   rm -rf "build/$preset/test-results"
   mkdir -p "build/$preset/test-results"
-  ctest --test-dir "build/$preset" --parallel "$jobs" --output-on-failure --no-tests=error \
-    --output-junit "$PWD/$results/$name.xml" "$@" </dev/null || code=$?
+  timed ctest --test-dir "build/$preset" --parallel "$jobs" --output-on-failure --no-tests=error \
+    --output-junit "$PWD/$results/$name.xml" "$@" || code=$?
   record ctest "$name" "$code" "$results/$name.xml" "build/$preset/test-results"
-  echo "== test $name: exit code $code, $((SECONDS - begin)) s"
 }
 
 # The names of the tests that CTest would run are the names of their targets (cmake/evoke.cmake), so that a build for
@@ -87,12 +92,11 @@ build_and_test() {  # build_and_test PRESET CTEST-ARGUMENT...: only the binaries
 }
 
 run_pytest() {  # run_pytest NAME FOLDER
-  local name=$1 code=0 begin=$SECONDS
+  local name=$1 code=0
   echo "== test $name"
-  "$venv/bin/python" -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 -o junit_family=xunit2 \
-    --junitxml="$results/$name.xml" "$2" </dev/null || code=$?
+  timed "$venv/bin/python" -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 -o junit_family=xunit2 \
+    --junitxml="$results/$name.xml" "$2" || code=$?
   record pytest "$name" "$code" "$results/$name.xml"
-  echo "== test $name: exit code $code, $((SECONDS - begin)) s"
 }
 
 if ! step packages deploy/packages.sh; then  # without them not even the counting is sure to work

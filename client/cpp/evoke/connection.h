@@ -14,6 +14,7 @@
 #include "evoke/v1/admin_service.grpc.pb.h"
 #include "evoke/v1/memory_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 
 namespace evoke::client {
@@ -23,6 +24,7 @@ class Connection {
  public:
   struct Stubs {
     std::string address;
+    std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<v1::MemoryService::Stub> memory;
     std::unique_ptr<v1::AdminService::Stub> admin;
     std::unique_ptr<grpc::health::v1::Health::Stub> health;

@@ -8,11 +8,6 @@
 Imports NumPy and gRPC only; evoke.torch (a memory as a module of a network) is imported by those who want it.
 """
 
-import os as _os
-
-# gRPC reads this when it is first imported; without it a forked child cannot use gRPC at all.
-_os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
-
 from ._local import Local, local
 from ._retry import RetryPolicy
 from .client import Client

@@ -26,7 +26,7 @@ _DRAIN_SECONDS = 2.0  # how long a fork waits for calls of other threads
 
 # gRPC starts threads with its first channel and again after a fork, and a fork that comes while one of them is still on
 # its way can deadlock inside gRPC. So a fork waits until they have had this long to start.
-_SETTLE_SECONDS = 0.1
+_SETTLE_SECONDS = 0.0
 
 
 def addresses_of(address: Union[str, Sequence[str]]) -> Tuple[str, ...]:

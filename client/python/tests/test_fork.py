@@ -40,7 +40,7 @@ PROGRAM = textwrap.dedent("""
 
 
 def test_children_and_parent_go_on_after_a_fork(fake):
-    forks = 12
+    forks = 6
     program = PROGRAM.format(path=[p for p in sys.path if p], address=fake.address, forks=forks)
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=120)

@@ -123,20 +123,34 @@ TEST_F(StoreTurnLogTest, TurnsCommittedOnOtherThreadsAllArrive) {
   EXPECT_EQ(store_.AppliedTurn(), Turn(200));
 }
 
-// The destructor must not let go of the store while a commit is inside it.
+// A commit that takes its time, and says when it began and when it was done.
+class SlowStore : public RamSlotStore {
+ public:
+  using RamSlotStore::RamSlotStore;
+  absl::Status Commit(absl::Span<const TurnRecord* const> records) override {
+    began = true;
+    for (int i = 0; i < 2000; ++i) std::this_thread::yield();
+    const absl::Status status = RamSlotStore::Commit(records);
+    ended = true;
+    return status;
+  }
+  std::atomic<bool> began{false};
+  std::atomic<bool> ended{false};
+};
+
+// The store may be closed right after the log.
 TEST_F(StoreTurnLogTest, DestructionWaitsForTheCommitUnderWay) {
-  for (int round = 0; round < 50; ++round) {
+  for (int round = 0; round < 10; ++round) {
     TurnBuilder builder;
-    auto store = std::make_unique<RamSlotStore>(
-        RamSlotStore::Options{.uid = builder.model().meta.uid, .payload_history = 4});
+    SlowStore store({.uid = builder.model().meta.uid, .payload_history = 4});
     std::atomic<int> told{0};
     std::thread worker;
     auto log = std::make_unique<StoreTurnLog>(
-        store.get(), [&](std::function<void()> work) { worker = std::thread(std::move(work)); });
+        &store, [&](std::function<void()> work) { worker = std::thread(std::move(work)); });
     log->Append(std::make_shared<TurnRecord>(builder.Next()), [&](absl::Status) { ++told; });
-    if (round % 2 == 0) std::this_thread::yield();
+    while (!store.began) std::this_thread::yield();
     log.reset();
-    store.reset();  // a commit that still ran would read freed memory
+    EXPECT_TRUE(store.ended);
     worker.join();
     EXPECT_EQ(told, 1);
   }
