@@ -228,10 +228,11 @@ void Engine::Fail(const absl::Status& why) {
       absl::StrCat("the outcome is not known until the memory is reloaded; retry with the same number (", why.message(),
                    ")"),
       {.reason = "COMMIT_UNKNOWN", .retry_delay = absl::Milliseconds(100)});
-  for (TurnWork::Item& item : work_->items) item.task.Fail(unknown);
-  const Done done = std::move(work_->done);
-  work_.reset();
-  done(why);
+  // The memory stops serving before anybody hears of it, so that a retry cannot meet the old state. From `done` on
+  // this engine may be gone: only what is here is touched.
+  const std::unique_ptr<TurnWork> work = std::move(work_);
+  work->done(why);
+  for (TurnWork::Item& item : work->items) item.task.Fail(unknown);
 }
 
 void Engine::Report() {

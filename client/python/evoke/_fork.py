@@ -1,8 +1,8 @@
 """Makes os.fork() safe for objects that hold connections or locks.
 
-gRPC must not be in a call while the process forks. So before a fork every registered object is brought to rest
-(connections closed, calls of other threads interrupted and held back), and afterwards both parent and child go on with
-new connections. Threads: the hooks run in the forking thread, in order of registration.
+gRPC must not be in a call while the process forks. So before a fork every registered object is brought to rest (calls in
+flight are waited for, new ones held back); afterwards the parent goes on, and the child makes connections and sessions
+of its own. Threads: the hooks run in the forking thread, in order of registration.
 """
 
 import os

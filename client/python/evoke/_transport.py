@@ -24,10 +24,6 @@ _OPTIONS = (
 )
 _DRAIN_SECONDS = 2.0  # how long a fork waits for calls of other threads
 
-# gRPC starts threads with its first channel and again after a fork, and a fork that comes while one of them is still on
-# its way can deadlock inside gRPC. So a fork waits until they have had this long to start.
-_SETTLE_SECONDS = 0.0
-
 
 def addresses_of(address: Union[str, Sequence[str]]) -> Tuple[str, ...]:
     """Checks one address or several: "host", "host:port", "[v6]:port" or "unix:PATH". Raises ValueError."""
@@ -54,7 +50,6 @@ class Transport:
         self._in_flight = 0
         self._forking = False
         self._closed = False
-        self._threads_started = 0.0  # time.monotonic() when gRPC last started threads for us
         _fork.register(self)
 
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
@@ -91,7 +86,6 @@ class Transport:
 
     def _connect(self, position: int):
         if position not in self._stubs:
-            self._threads_started = time.monotonic()
             channel = grpc.insecure_channel(self._addresses[position], options=self._options)
             self._stubs[position] = (channel, memory_service_pb2_grpc.MemoryServiceStub(channel),
                                      admin_service_pb2_grpc.AdminServiceStub(channel))
@@ -110,14 +104,17 @@ class Transport:
         return failure
 
     def _before_fork(self) -> None:
-        """Holds new calls back and waits for those in flight; connections stay open, unused, until after the fork."""
+        """Holds new calls back and waits for those in flight; connections stay open, unused, until after the fork.
+
+        They are not closed: gRPC tears a channel down on threads of its own, which its fork handler then waits for, for
+        ever. For the same reason GRPC_ENABLE_FORK_SUPPORT is left alone: set to 1, it closes the channels in the child
+        and ends the child when that is not over at once.
+        """
         self._changed.acquire()  # held over the fork, so that no other thread owns it in the child
         self._forking = True
         give_up = time.monotonic() + _DRAIN_SECONDS
         while self._in_flight and time.monotonic() < give_up:
             self._changed.wait(0.1)
-        if self._stubs:
-            time.sleep(max(0.0, self._threads_started + _SETTLE_SECONDS - time.monotonic()))
 
     def _after_fork(self, in_child: bool) -> None:
         if in_child:
@@ -127,7 +124,6 @@ class Transport:
             self._in_flight = 0
             self._forking = False
             return
-        self._threads_started = time.monotonic()
         self._forking = False
         self._changed.notify_all()
         self._changed.release()
