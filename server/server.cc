@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <grpcpp/server.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>

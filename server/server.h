@@ -14,8 +14,6 @@
 #include <string>
 #include <vector>
 
-#include <grpcpp/server.h>
-
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/base/clock.h"
@@ -29,6 +27,10 @@
 #include "server/service/memory_service.h"
 #include "server/service/service_context.h"
 #include "storage/data_dir.h"
+
+namespace grpc {
+class Server;
+}  // namespace grpc
 
 namespace evoke {
 
