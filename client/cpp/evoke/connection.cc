@@ -31,9 +31,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
-// Between calls nobody drives a channel but gRPC's backup poller, every five seconds, and an attempt on a channel that
-// is not connected fails at once: without this, a server that is back would be noticed seconds late. In the machine's
-// time, whatever the clock; returns at once when the channel is connected.
+// Between calls nobody drives a channel but gRPC's backup poller, every five seconds, and an attempt on a
+// channel that is not connected fails at once: without this, a server that is back would be noticed seconds
+// late. In the machine's time, whatever the clock; returns at once when the channel is connected.
 constexpr absl::Duration kConnectPatience = absl::Milliseconds(100);
 
 void AwaitConnection(grpc::Channel& channel, absl::Duration time_left) {

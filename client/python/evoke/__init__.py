@@ -12,9 +12,9 @@ from ._local import Local, local
 from ._retry import RetryPolicy
 from .client import Client
 from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, EvokeError, FailedPrecondition, Internal,
-                     InvalidArgument, MailboxFull, MemoryLimit, MemoryNotFound, NotFound, PermissionDenied, ReadOnlyDisk,
-                     ResourceExhausted, SessionError, SessionLost, SpecDiffers, StaleMemory, Unauthenticated,
-                     Unavailable, Unimplemented, UnacknowledgedLimit)
+                     InvalidArgument, MailboxFull, MemoryLimit, MemoryNotFound, NotFound, PermissionDenied,
+                     ReadOnlyDisk, ResourceExhausted, SessionError, SessionLost, SpecDiffers, StaleMemory,
+                     Unauthenticated, Unavailable, Unimplemented, UnacknowledgedLimit)
 from .memory import Memory
 from .results import (NO_SLOT, Description, Header, Neighbors, Outcome, Payload, QueryResult, ServerStatus, Slot,
                       SlotsResult, StateHash, TrainResult, UpdateResult, ValueSlots)

@@ -1,7 +1,8 @@
 """Makes os.fork() safe for objects that hold connections or locks.
 
-gRPC must not be in a call while the process forks. So before a fork every registered object is brought to rest (calls in
-flight are waited for, new ones held back); afterwards the parent goes on, and the child makes connections and sessions
+gRPC must not be in a call while the process forks. So before a fork every registered object is brought to rest (calls
+in flight are waited for, new ones held back);
+afterwards the parent goes on, and the child makes connections and sessions
 of its own. Threads: the hooks run in the forking thread, in order of registration.
 """
 

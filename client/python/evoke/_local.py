@@ -56,8 +56,8 @@ def find_evoked(evoked: Optional[str] = None) -> str:
 class Local:
     """A server process of this process.
 
-    path: data directory, kept; None: a temporary one, removed by close(). evoked: path of the binary. arguments: further
-    command line of the server. timeout: seconds to become ready. Remaining options go to the Client.
+    path: data directory, kept; None: a temporary one, removed by close(). evoked: path of the binary. arguments:
+    further command line of the server. timeout: seconds to become ready. Remaining options go to the Client.
 
     The server ends with close(), at the end of the with statement, at interpreter exit, or, if this process is killed,
     by a signal of the kernel (a temporary directory is then left behind). A forked child can use `client` but does not
@@ -152,8 +152,8 @@ class Local:
 class _Process:
     """A child that gets SIGTERM when this process dies.
 
-    The kernel sends that signal when the *thread* that forked the child ends. So a thread of its own does that and lives
-    as long as the child. The child has a session of its own: Ctrl-C in a terminal is for this process to act upon.
+    The kernel sends that signal when the *thread* that forked the child ends. So a thread of its own does that
+    and lives as long as the child. The child has a session of its own: Ctrl-C in a terminal is for this process to act upon.
     """
 
     def __init__(self, command: Sequence[str], log_path: str):

@@ -14,7 +14,7 @@ class Client:
     """Connects to one server, or to the first of several addresses that answers.
 
     address: "host:port", "unix:PATH", or a list of them. deadline: seconds that a call may take with all its retries
-    unless it names its own (float("inf"): for ever). options: further gRPC channel options by name. retry: waiting times.
+    unless it names its own (float("inf"): for ever). options: further gRPC channel options by name. retry: waits.
 
     Nothing is sent before the first call. Thread-safe. Fork-safe: the child makes connections and sessions of its own.
     Pickles to its arguments, no socket. Usable in a with statement. The connection is not encrypted.

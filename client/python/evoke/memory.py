@@ -18,12 +18,12 @@ _FORMS = {"scores": memory_pb2.RETURN_FORM_SCORES, "gradient": memory_pb2.RETURN
 class Memory:
     """Handle of one memory of a server. Made by Client.memory or Client.create_memory.
 
-    Arguments named x are embeddings [rows, key_dim] (or one row [key_dim]), of any scale: NumPy, lists or torch tensors;
-    y are int64 values [rows]; write and skip are None, a bool, or bools [rows]; deadline is in seconds and covers all
-    retries (default: the client's). Every call raises EvokeError and its subclasses (see errors.py), nothing else.
+    Arguments named x are embeddings [rows, key_dim] (or one row [key_dim]), of any scale: NumPy, lists or torch
+    tensors; y are int64 values [rows]; write and skip are None, a bool, or bools [rows]; deadline is in seconds and covers
+    all retries (default: the client's). Every call raises EvokeError and its subclasses (see errors.py), nothing else.
 
-    The handle learns the memory's uid from the first reply and pins it: when the name comes to mean another memory, calls
-    raise StaleMemory. With an epoch given it pins that too, so a clear by someone else is noticed.
+    The handle learns the memory's uid from the first reply and pins it: when the name comes to mean another memory,
+    calls raise StaleMemory. With an epoch given it pins that too, so a clear by someone else is noticed.
 
     Mutations (update, train_step, clear) are applied exactly once, however often a request has to be repeated; when the
     deadline passes first, the error's outcome_unknown says so. Thread-safe: concurrent mutations use a session each.

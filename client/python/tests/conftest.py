@@ -1,4 +1,4 @@
-"""Fixtures: a scripted fake for faults that a real server shows rarely, and the real server where $EVOKE_EVOKED names it."""
+"""Fixtures: a scripted fake for faults that a server shows rarely, and the real server that $EVOKE_EVOKED names."""
 
 import os
 import sys

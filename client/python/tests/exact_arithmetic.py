@@ -1,8 +1,8 @@
 """The numbers of a memory in NumPy, to the bit (semantics of a memory, sections 2 and 5).
 
-similarity(a, b) is a float32 inner product in 16 accumulators with fused multiply-adds. NumPy has no fused multiply-add,
-so `_fma` makes one: the product of two float32 is exact in float64; the sum is rounded to odd, which a second rounding to
-float32 cannot spoil (Boldo and Melquiond, 2008).
+similarity(a, b) is a float32 inner product in 16 accumulators with fused multiply-adds. NumPy has no fused
+multiply-add, so `_fma` makes one: the product of two float32 is exact in float64; the sum is rounded to odd, which a
+second rounding to float32 cannot spoil (Boldo and Melquiond, 2008).
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""A memory in NumPy, written from the semantics alone, to compare the service with: state, similarities and losses to the
-bit; softmax, confidence and gradients up to rounding (NumPy's exp is not the server's).
+"""A memory in NumPy, written from the semantics alone, to compare the service with: state, similarities and losses to
+the bit; softmax, confidence and gradients up to rounding (NumPy's exp is not the server's).
 
-Sections 1 to 5: ATOMIC and SEQUENTIAL batches, age noise, merge_on_miss, fold_misses, payload history. It has the calls of
-evoke.Memory that the tests use, with the same results. One pass over the live keys a call; not thread-safe.
+Sections 1 to 5: ATOMIC and SEQUENTIAL batches, age noise, merge_on_miss, fold_misses, payload history. It has the calls
+of evoke.Memory that the tests use, with the same results. One pass over the live keys a call; not thread-safe.
 """
 
 import numpy as np

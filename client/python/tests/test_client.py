@@ -50,7 +50,8 @@ def test_error_survives_a_pickle():
 
 
 @pytest.mark.parametrize("x, dtype, bytes_a_row", [
-    (np.ones((3, 2), np.float32), types_pb2.DTYPE_FLOAT32, 8), (np.ones((3, 2), np.float16), types_pb2.DTYPE_FLOAT16, 4),
+    (np.ones((3, 2), np.float32), types_pb2.DTYPE_FLOAT32, 8),
+    (np.ones((3, 2), np.float16), types_pb2.DTYPE_FLOAT16, 4),
     (np.ones((3, 2)), types_pb2.DTYPE_FLOAT32, 8), ([[1, 2], [3, 4], [5, 6]], types_pb2.DTYPE_FLOAT32, 8),
     (np.ones((3, 2), ">f4"), types_pb2.DTYPE_FLOAT32, 8), (np.ones((2, 3), np.float32).T, types_pb2.DTYPE_FLOAT32, 8)])
 def test_matrix_keeps_what_travels_and_widens_the_rest(x, dtype, bytes_a_row):
@@ -72,7 +73,8 @@ def test_matrix_takes_tensors_of_any_kind():
 @pytest.mark.parametrize("call", [
     lambda m: m.query(np.ones((1, 2, 3))), lambda m: m.query([["a", "b"]]), lambda m: m.update(np.ones((2, 2)), [1]),
     lambda m: m.update(np.ones((2, 2)), [1.5, 2]), lambda m: m.update(np.ones((2, 2)), [1, 2], write=[1, 0]),
-    lambda m: m.update(np.ones((2, 2)), [1, 2], skip=[True]), lambda m: m.update(np.ones((2, 2)), [1, 2], payloads=[b""]),
+    lambda m: m.update(np.ones((2, 2)), [1, 2], skip=[True]),
+    lambda m: m.update(np.ones((2, 2)), [1, 2], payloads=[b""]),
     lambda m: m.train_step(np.ones((2, 2)), [1, 2], form="gradients"),
     lambda m: m.update(np.ones((1, 2)), np.array([2**63], np.uint64))])
 def test_wrong_arguments_are_refused_before_anything_is_sent(fake, client, call):

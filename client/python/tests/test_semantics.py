@@ -19,7 +19,8 @@ GOLDEN = {  # (options): (batch, step after, hash after)
     "sequential": [(6, 16, "9701053aa49f2983e726a23fe7637b3b"), (30, 85, "430c49d77081a09e93754bd2794829d8"),
                    (39, 109, "e3371d62f6465686269ca0a1f267cf7b")],
 }
-OPTIONS = {"atomic": {}, "thresholds": {"fold_misses": 0.0, "merge_on_miss": 0.25}, "sequential": {"batch": "sequential"}}
+OPTIONS = {"atomic": {}, "thresholds": {"fold_misses": 0.0, "merge_on_miss": 0.25},
+           "sequential": {"batch": "sequential"}}
 
 
 def batch(b):
