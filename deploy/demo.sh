@@ -18,7 +18,10 @@ minutes=4
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || usage
   case "$1" in
-    --data) data=(--data "$(cd "$2" && pwd)") ;;
+    --data)
+      [ -d "$2" ] || { echo "demo: FAILED: there is no folder $2"; exit 2; }
+      data=(--data "$(cd "$2" && pwd)")
+      ;;
     --minutes) minutes=$2 ;;
     *) usage ;;
   esac

@@ -94,8 +94,8 @@ build_and_test() {  # build_and_test PRESET CTEST-ARGUMENT...: only the binaries
 run_pytest() {  # run_pytest NAME FOLDER
   local name=$1 code=0
   echo "== test $name"
-  timed "$venv/bin/python" -m pytest -q -p no:cacheprovider -o faulthandler_timeout=300 -o junit_family=xunit2 \
-    --junitxml="$results/$name.xml" "$2" || code=$?
+  timed env PYTHONPATH="$PWD/client" "$venv/bin/python" -m pytest -q -p no:cacheprovider \
+    -o faulthandler_timeout=300 -o junit_family=xunit2 --junitxml="$results/$name.xml" "$2" || code=$?
   record pytest "$name" "$code" "$results/$name.xml"
 }
 

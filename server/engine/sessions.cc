@@ -112,7 +112,8 @@ void Sessions::EndTurn(Turn turn, std::vector<SessionOp>* ops) {
   }
 }
 
-void Sessions::Forget(const SessionId& id, Turn turn, std::vector<SessionOp>* ops) {
+// `id` by value: callers take it from by_last_turn_, whose entry goes here.
+void Sessions::Forget(SessionId id, Turn turn, std::vector<SessionOp>* ops) {
   const auto it = sessions_.find(id);
   EVOKE_CHECK(it != sessions_.end() && it->second.last_turn < turn);
   for (const SessionRow::Reply& r : it->second.replies) reply_bytes_ -= r.reply_bytes;

@@ -66,7 +66,7 @@ class Sessions {
     uint64_t last_number = 0;
     std::vector<SessionRow::Reply> replies;  // ascending number
   };
-  void Forget(const SessionId& id, Turn turn, std::vector<SessionOp>* ops);
+  void Forget(SessionId id, Turn turn, std::vector<SessionOp>* ops);
   absl::StatusOr<Verdict> Retry(const Session& session, const MutationId& mutation) const;
 
   const Options options_;

@@ -30,8 +30,8 @@ struct Mistake {
 class BadInputTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    server_ = new ServerProcess({"--max-rows", "100", "--max-k", "50", "--max-message-bytes", "256KiB",
-                                 "--mailbox-rows", "100"});
+    server_ = new ServerProcess(
+        {"--max-rows", "100", "--max-k", "50", "--max-message-bytes", "256KiB", "--mailbox-rows", "100"});
     server_->Start();
     client_ = new RawClient(server_->address());
     client_->Create("faces", Spec());
@@ -82,7 +82,8 @@ class BadInputTest : public ::testing::Test {
       EXPECT_EQ(fault.code_and_reason, mistake.code_and_reason) << fault.message;
       EXPECT_FALSE(fault.message.empty());
       if (*mistake.field != 0) {
-        EXPECT_EQ(fault.metadata.count("field") ? fault.metadata.at("field") : "", mistake.field) << fault.message;
+        EXPECT_EQ(fault.metadata.count("field") ? fault.metadata.at("field") : "", mistake.field)
+            << fault.message;
       }
       EXPECT_EQ(client_->StateHash("faces").SerializeAsString(), before_);
     }
@@ -92,51 +93,68 @@ class BadInputTest : public ::testing::Test {
   template <typename Request>
   static std::vector<Mistake<Request>> Common() {
     const auto component = [](int i, float x) {
-      return [i, x](Request* r) { std::memcpy(r->mutable_embeddings()->mutable_data()->data() + 4 * i, &x, 4); };
+      return
+          [i, x](Request* r) { std::memcpy(r->mutable_embeddings()->mutable_data()->data() + 4 * i, &x, 4); };
     };
     return {
-        {"no name", [](auto* r) { r->mutable_memory()->clear_name(); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "memory.name"},
-        {"unknown memory", [](auto* r) { r->mutable_memory()->set_name("face"); }, "NOT_FOUND/MEMORY_NOT_FOUND"},
+        {"no name", [](auto* r) { r->mutable_memory()->clear_name(); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
+         "memory.name"},
+        {"unknown memory", [](auto* r) { r->mutable_memory()->set_name("face"); },
+         "NOT_FOUND/MEMORY_NOT_FOUND"},
         {"uid of 15 bytes", [](auto* r) { r->mutable_memory()->set_uid(std::string(15, 'u')); },
          "INVALID_ARGUMENT/BAD_ARGUMENT", "memory.uid"},
         {"stale uid", [](auto* r) { r->mutable_memory()->set_uid(std::string(16, 'u')); },
          "FAILED_PRECONDITION/STALE_MEMORY"},
-        {"stale epoch", [](auto* r) { r->mutable_memory()->set_epoch(7); }, "FAILED_PRECONDITION/STALE_MEMORY"},
+        {"stale epoch", [](auto* r) { r->mutable_memory()->set_epoch(7); },
+         "FAILED_PRECONDITION/STALE_MEMORY"},
         {"epoch 0", [](auto* r) { r->mutable_memory()->set_epoch(0); }, "FAILED_PRECONDITION/STALE_MEMORY"},
         {"no matrix", [](auto* r) { r->clear_embeddings(); }, "INVALID_ARGUMENT/BAD_SHAPE"},
         {"no rows", [](auto* r) { r->mutable_embeddings()->set_rows(0); }, "INVALID_ARGUMENT/BAD_SHAPE"},
-        {"dimension", [](auto* r) { SetMatrix({1, 2, 3, 4, 5, 6, 7, 8, 9}, 3, r->mutable_embeddings()); },
+        {"dimension",
+         [](auto* r) {
+           SetMatrix({1, 2, 3, 4, 5, 6, 7, 8, 9}, 3, r->mutable_embeddings());
+         },
          "INVALID_ARGUMENT/BAD_SHAPE"},
-        {"dimension of 2^32 - 1", [](auto* r) { r->mutable_embeddings()->set_dim(~0u); }, "INVALID_ARGUMENT/BAD_SHAPE"},
+        {"dimension of 2^32 - 1", [](auto* r) { r->mutable_embeddings()->set_dim(~0u); },
+         "INVALID_ARGUMENT/BAD_SHAPE"},
         {"no dtype", [](auto* r) { r->mutable_embeddings()->clear_dtype(); }, "INVALID_ARGUMENT/BAD_SHAPE"},
         {"dtype of other width", [](auto* r) { r->mutable_embeddings()->set_dtype(v1::DTYPE_FLOAT16); },
          "INVALID_ARGUMENT/BAD_SHAPE"},
-        {"dtype that is none", [](auto* r) { r->mutable_embeddings()->set_dtype(static_cast<v1::DType>(99)); },
+        {"dtype that is none",
+         [](auto* r) { r->mutable_embeddings()->set_dtype(static_cast<v1::DType>(99)); },
          "INVALID_ARGUMENT/BAD_SHAPE"},
         {"a byte too few", [](auto* r) { r->mutable_embeddings()->mutable_data()->pop_back(); },
          "INVALID_ARGUMENT/BAD_SHAPE"},
         {"a byte too many", [](auto* r) { r->mutable_embeddings()->mutable_data()->push_back(0); },
          "INVALID_ARGUMENT/BAD_SHAPE"},
         {"no bytes", [](auto* r) { r->mutable_embeddings()->clear_data(); }, "INVALID_ARGUMENT/BAD_SHAPE"},
-        {"more rows than bytes", [](auto* r) { r->mutable_embeddings()->set_rows(4); }, "INVALID_ARGUMENT/BAD_SHAPE"},
+        {"more rows than bytes", [](auto* r) { r->mutable_embeddings()->set_rows(4); },
+         "INVALID_ARGUMENT/BAD_SHAPE"},
         {"rows beyond the limit", [](auto* r) { r->mutable_embeddings()->set_rows(101); },
          "INVALID_ARGUMENT/TOO_LARGE", "embeddings.rows"},
-        {"2^32 - 1 rows", [](auto* r) { r->mutable_embeddings()->set_rows(~0u); }, "INVALID_ARGUMENT/TOO_LARGE",
-         "embeddings.rows"},
+        {"2^32 - 1 rows", [](auto* r) { r->mutable_embeddings()->set_rows(~0u); },
+         "INVALID_ARGUMENT/TOO_LARGE", "embeddings.rows"},
         {"NaN", component(5, kNaN), "INVALID_ARGUMENT/NON_FINITE"},
         {"infinity", component(0, kInf), "INVALID_ARGUMENT/NON_FINITE"},
         {"minus infinity", component(11, -kInf), "INVALID_ARGUMENT/NON_FINITE"},
         {"norm 0", [](auto* r) { SetMatrix(std::vector<float>(12), 3, r->mutable_embeddings()); },
          "INVALID_ARGUMENT/BAD_NORM"},
-        {"norm of minus zeros", [](auto* r) { SetMatrix(std::vector<float>(12, -0.0f), 3, r->mutable_embeddings()); },
+        {"norm of minus zeros",
+         [](auto* r) { SetMatrix(std::vector<float>(12, -0.0f), 3, r->mutable_embeddings()); },
          "INVALID_ARGUMENT/BAD_NORM"},
         {"norm 1e30", component(4, 1e30f), "INVALID_ARGUMENT/BAD_NORM"},
         {"norm that overflows", component(4, 3e38f), "INVALID_ARGUMENT/BAD_NORM"},
-        {"norm 1e-13", [](auto* r) { SetMatrix({1, 0, 0, 0, 1e-13f, 0, 0, 0, 1, 0, 0, 0}, 3, r->mutable_embeddings()); },
+        {"norm 1e-13",
+         [](auto* r) {
+           SetMatrix({1, 0, 0, 0, 1e-13f, 0, 0, 0, 1, 0, 0, 0}, 3, r->mutable_embeddings());
+         },
          "INVALID_ARGUMENT/BAD_NORM"},
-        {"skip of two bytes", [](auto* r) { r->set_skip(std::string(2, '\0')); }, "INVALID_ARGUMENT/BAD_SHAPE"},
-        {"skip beyond the rows", [](auto* r) { r->set_skip("\x08"); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "skip"},
-        {"request beyond the limit", [](auto* r) { r->mutable_embeddings()->set_data(std::string(300 << 10, 'x')); },
+        {"skip of two bytes", [](auto* r) { r->set_skip(std::string(2, '\0')); },
+         "INVALID_ARGUMENT/BAD_SHAPE"},
+        {"skip beyond the rows", [](auto* r) { r->set_skip("\x08"); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
+         "skip"},
+        {"request beyond the limit",
+         [](auto* r) { r->mutable_embeddings()->set_data(std::string(300 << 10, 'x')); },
          "INVALID_ARGUMENT/TOO_LARGE", "request"},
     };
   }
@@ -146,10 +164,15 @@ class BadInputTest : public ::testing::Test {
   static std::vector<Mistake<Request>> OfObservations() {
     std::vector<Mistake<Request>> mistakes = Common<Request>();
     const std::vector<Mistake<Request>> more = {
-        {"a value too few", [](auto* r) { r->set_values(Raw<int64_t>({1, 2})); }, "INVALID_ARGUMENT/BAD_SHAPE"},
+        {"a value too few",
+         [](auto* r) {
+           r->set_values(Raw<int64_t>({1, 2}));
+         },
+         "INVALID_ARGUMENT/BAD_SHAPE"},
         {"half a value", [](auto* r) { r->mutable_values()->pop_back(); }, "INVALID_ARGUMENT/BAD_SHAPE"},
         {"write of two bytes", [](auto* r) { r->set_write("\x07\x01"); }, "INVALID_ARGUMENT/BAD_SHAPE"},
-        {"write beyond the rows", [](auto* r) { r->set_write("\x0f"); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "write"},
+        {"write beyond the rows", [](auto* r) { r->set_write("\x0f"); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
+         "write"},
         {"payloads of some rows", [](auto* r) { r->add_payloads("one"); }, "INVALID_ARGUMENT/BAD_SHAPE"},
         {"payload of 4,097 bytes",
          [](auto* r) {
@@ -159,16 +182,17 @@ class BadInputTest : public ::testing::Test {
          },
          "INVALID_ARGUMENT/TOO_LARGE", "payloads"},
         {"no mutation", [](auto* r) { r->clear_mutation(); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "mutation"},
-        {"mutation of a read", [](auto* r) { r->set_write(std::string(1, '\0')); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
-         "mutation"},
+        {"mutation of a read", [](auto* r) { r->set_write(std::string(1, '\0')); },
+         "INVALID_ARGUMENT/BAD_ARGUMENT", "mutation"},
         {"mutation, all rows skipped", [](auto* r) { r->set_skip("\x07"); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
          "mutation"},
         {"session of 15 bytes", [](auto* r) { r->mutable_mutation()->set_session(std::string(15, 's')); },
          "INVALID_ARGUMENT/BAD_ARGUMENT", "mutation.session"},
         {"number 0", [](auto* r) { r->mutable_mutation()->set_number(0); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
          "mutation.number"},
-        {"acknowledged beyond the number", [](auto* r) { r->mutable_mutation()->set_first_unacknowledged(3); },
-         "INVALID_ARGUMENT/BAD_ARGUMENT", "mutation.first_unacknowledged"},
+        {"acknowledged beyond the number",
+         [](auto* r) { r->mutable_mutation()->set_first_unacknowledged(3); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
+         "mutation.first_unacknowledged"},
         {"NaN in a row that does not write",
          [](auto* r) {
            r->set_write("\x05");
@@ -205,8 +229,8 @@ TEST_F(BadInputTest, QueryIsRefusedForEachMistake) {
        "inverse_temperature"},
       {"temperature NaN", [](auto* r) { r->set_inverse_temperature(kNaN); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
        "inverse_temperature"},
-      {"temperature infinite", [](auto* r) { r->set_inverse_temperature(kInf); }, "INVALID_ARGUMENT/BAD_ARGUMENT",
-       "inverse_temperature"},
+      {"temperature infinite", [](auto* r) { r->set_inverse_temperature(kInf); },
+       "INVALID_ARGUMENT/BAD_ARGUMENT", "inverse_temperature"},
       {"reply beyond the limit",
        [](auto* r) {
          SetMatrix(std::vector<float>(400, 1), 100, r->mutable_embeddings());
@@ -238,22 +262,25 @@ TEST_F(BadInputTest, GetSlotsIsRefusedForEachMistake) {
   good.mutable_memory()->set_name("faces");
   good.add_slots(0);
   good.add_values(1);
-  ExpectRefused(
-      &v1::MemoryService::Stub::GetSlots, good,
-      std::vector<Mistake<v1::GetSlotsRequest>>{
-          {"unknown memory", [](auto* r) { r->mutable_memory()->set_name("f"); }, "NOT_FOUND/MEMORY_NOT_FOUND"},
-          {"slot of the capacity", [](auto* r) { r->add_slots(64); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "slots"},
-          {"slot of 2^64 - 1", [](auto* r) { r->add_slots(~uint64_t{0}); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "slots"},
-          {"limit", [](auto* r) { r->set_limit(51); }, "INVALID_ARGUMENT/TOO_LARGE", "limit"},
-          {"too many", [](auto* r) { r->mutable_slots()->Resize(101, 0); }, "INVALID_ARGUMENT/TOO_LARGE", "slots"},
-          {"reply beyond the limit",
-           [](auto* r) {
-             r->mutable_values()->Resize(90, 1);
-             r->set_limit(50);
-             r->set_payloads(true);
-           },
-           "INVALID_ARGUMENT/TOO_LARGE", "reply"},
-      });
+  ExpectRefused(&v1::MemoryService::Stub::GetSlots, good,
+                std::vector<Mistake<v1::GetSlotsRequest>>{
+                    {"unknown memory", [](auto* r) { r->mutable_memory()->set_name("f"); },
+                     "NOT_FOUND/MEMORY_NOT_FOUND"},
+                    {"slot of the capacity", [](auto* r) { r->add_slots(64); },
+                     "INVALID_ARGUMENT/BAD_ARGUMENT", "slots"},
+                    {"slot of 2^64 - 1", [](auto* r) { r->add_slots(~uint64_t{0}); },
+                     "INVALID_ARGUMENT/BAD_ARGUMENT", "slots"},
+                    {"limit", [](auto* r) { r->set_limit(51); }, "INVALID_ARGUMENT/TOO_LARGE", "limit"},
+                    {"too many", [](auto* r) { r->mutable_slots()->Resize(101, 0); },
+                     "INVALID_ARGUMENT/TOO_LARGE", "slots"},
+                    {"reply beyond the limit",
+                     [](auto* r) {
+                       r->mutable_values()->Resize(90, 1);
+                       r->set_limit(50);
+                       r->set_payloads(true);
+                     },
+                     "INVALID_ARGUMENT/TOO_LARGE", "reply"},
+                });
 }
 
 TEST_F(BadInputTest, ClearIsRefusedWithoutAMutation) {
@@ -261,12 +288,13 @@ TEST_F(BadInputTest, ClearIsRefusedWithoutAMutation) {
   good.mutable_memory()->set_name("faces");
   good.mutable_mutation()->set_session(SessionNamed("good"));
   good.mutable_mutation()->set_number(2);
-  ExpectRefused(&v1::AdminService::Stub::ClearMemory, good,
-                std::vector<Mistake<v1::ClearMemoryRequest>>{
-                    {"no mutation", [](auto* r) { r->clear_mutation(); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "mutation"},
-                    {"stale epoch", [](auto* r) { r->mutable_memory()->set_epoch(2); },
-                     "FAILED_PRECONDITION/STALE_MEMORY"},
-                });
+  ExpectRefused(
+      &v1::AdminService::Stub::ClearMemory, good,
+      std::vector<Mistake<v1::ClearMemoryRequest>>{
+          {"no mutation", [](auto* r) { r->clear_mutation(); }, "INVALID_ARGUMENT/BAD_ARGUMENT", "mutation"},
+          {"stale epoch", [](auto* r) { r->mutable_memory()->set_epoch(2); },
+           "FAILED_PRECONDITION/STALE_MEMORY"},
+      });
 }
 
 TEST_F(BadInputTest, CreateIsRefusedForEachMistakeOfTheSpec) {
@@ -292,28 +320,33 @@ TEST_F(BadInputTest, CreateIsRefusedForEachMistakeOfTheSpec) {
           {"choose_k 1,025", spec([](auto* s) { s->set_choose_k(1025); }), kBad, "spec.choose_k"},
           {"margin -1", spec([](auto* s) { s->set_margin(-1); }), kBad, "spec.margin"},
           {"margin NaN", spec([](auto* s) { s->set_margin(kNaN); }), kBad, "spec.margin"},
-          {"temperature 0", spec([](auto* s) { s->set_inverse_temperature(0); }), kBad, "spec.inverse_temperature"},
-          {"age_noise above capacity / 4", spec([](auto* s) { s->set_age_noise(17); }), kBad, "spec.age_noise"},
-          {"age_noise 65,537",
-           spec([](auto* s) {
+          {"temperature 0", spec([](auto* s) { s->set_inverse_temperature(0); }), kBad,
+           "spec.inverse_temperature"},
+          {"age_noise above capacity / 4", spec([](auto* s) { s->set_age_noise(17); }), kBad,
+           "spec.age_noise"},
+          {"age_noise 65,537", spec([](auto* s) {
              s->set_capacity(1 << 20);
              s->set_age_noise(65537);
            }),
            kBad, "spec.age_noise"},
-          {"merge_on_miss 1.5", spec([](auto* s) { s->set_merge_on_miss(1.5f); }), kBad, "spec.merge_on_miss"},
+          {"merge_on_miss 1.5", spec([](auto* s) { s->set_merge_on_miss(1.5f); }), kBad,
+           "spec.merge_on_miss"},
           {"fold_misses NaN", spec([](auto* s) { s->set_fold_misses(kNaN); }), kBad, "spec.fold_misses"},
-          {"payload_history 17", spec([](auto* s) { s->set_payload_history(17); }), kBad, "spec.payload_history"},
+          {"payload_history 17", spec([](auto* s) { s->set_payload_history(17); }), kBad,
+           "spec.payload_history"},
           {"partitions 3", spec([](auto* s) { s->set_partitions(3); }), kBad, "spec.partitions"},
           {"partitions 0", spec([](auto* s) { s->set_partitions(0); }), kBad, "spec.partitions"},
-          {"write rule that is none", spec([](auto* s) { s->set_write_rule(static_cast<v1::WriteRule>(7)); }), kBad,
-           "spec.write_rule"},
-          {"batch mode that is none", spec([](auto* s) { s->set_batch(static_cast<v1::BatchMode>(7)); }), kBad,
-           "spec.batch"},
-          {"durability that is none", spec([](auto* s) { s->set_durability(static_cast<v1::Durability>(7)); }), kBad,
-           "spec.durability"},
+          {"write rule that is none", spec([](auto* s) { s->set_write_rule(static_cast<v1::WriteRule>(7)); }),
+           kBad, "spec.write_rule"},
+          {"batch mode that is none", spec([](auto* s) { s->set_batch(static_cast<v1::BatchMode>(7)); }),
+           kBad, "spec.batch"},
+          {"durability that is none",
+           spec([](auto* s) { s->set_durability(static_cast<v1::Durability>(7)); }), kBad, "spec.durability"},
       });
   v1::ListMemoriesResponse list;
-  ASSERT_EQ(client_->Call(&v1::AdminService::Stub::ListMemories, v1::ListMemoriesRequest(), &list).code_and_reason, "OK");
+  ASSERT_EQ(
+      client_->Call(&v1::AdminService::Stub::ListMemories, v1::ListMemoriesRequest(), &list).code_and_reason,
+      "OK");
   EXPECT_EQ(list.memories_size(), 1) << "nothing was made";
 }
 
@@ -367,7 +400,9 @@ TEST_F(BadInputTest, DeleteIsIdempotentByUid) {
   const std::string uid = client_->Create("doomed", Spec()).header().uid();
   v1::DeleteMemoryRequest request;
   v1::DeleteMemoryResponse response;
-  const auto remove = [&] { return client_->Call(&v1::AdminService::Stub::DeleteMemory, request, &response); };
+  const auto remove = [&] {
+    return client_->Call(&v1::AdminService::Stub::DeleteMemory, request, &response);
+  };
   EXPECT_EQ(remove().code_and_reason, "INVALID_ARGUMENT/BAD_ARGUMENT");
   request.set_name("doomed");
   request.set_uid("short");
@@ -392,19 +427,22 @@ TEST_F(BadInputTest, DeleteIsIdempotentByUid) {
 }
 
 TEST_F(BadInputTest, GarbageIsRefusedByEveryMethod) {
-  const std::string methods[] = {"MemoryService/Query",        "MemoryService/Update",       "MemoryService/TrainStep",
-                                 "MemoryService/GetSlots",     "AdminService/CreateMemory",  "AdminService/DescribeMemory",
-                                 "AdminService/ClearMemory",   "AdminService/DeleteMemory",  "AdminService/StateHash"};
+  const std::string methods[] = {
+      "MemoryService/Query",      "MemoryService/Update",      "MemoryService/TrainStep",
+      "MemoryService/GetSlots",   "AdminService/CreateMemory", "AdminService/DescribeMemory",
+      "AdminService/ClearMemory", "AdminService/DeleteMemory", "AdminService/StateHash"};
   RandomBits bits(1);
   for (const std::string& method : methods) {
     SCOPED_TRACE(method);
     std::string reply;
-    const Fault fault = client_->CallBytes("/evoke.v1." + method, "\x0a\xff\xff\xff\xff\x0f no message", &reply);
+    const Fault fault =
+        client_->CallBytes("/evoke.v1." + method, "\x0a\xff\xff\xff\xff\x0f no message", &reply);
     EXPECT_EQ(fault.code_and_reason, "INVALID_ARGUMENT/BAD_ARGUMENT") << fault.message;
     EXPECT_EQ(fault.metadata.at("field"), "request");
     for (int i = 0; i < 30; ++i) {  // bytes that may by chance be a message; whatever it says, no name fits
       std::string garbage;
-      for (uint64_t size = bits.Below(60); size > 0; --size) garbage.push_back(static_cast<char>(bits.Next()));
+      for (uint64_t size = bits.Below(60); size > 0; --size)
+        garbage.push_back(static_cast<char>(bits.Next()));
       const std::string answer = client_->CallBytes("/evoke.v1." + method, garbage, &reply).code_and_reason;
       EXPECT_THAT(answer, ::testing::AnyOf(HasSubstr("INVALID_ARGUMENT/"), HasSubstr("NOT_FOUND/"))) << i;
     }
@@ -418,7 +456,8 @@ TEST_F(BadInputTest, MessageFarBeyondTheLimitIsRefusedByTheTransport) {
   v1::QueryRequest request = Query();
   request.mutable_embeddings()->set_data(std::string(1 << 20, 'x'));
   v1::QueryResponse response;
-  EXPECT_EQ(client_->Call(&v1::MemoryService::Stub::Query, request, &response).code_and_reason, "RESOURCE_EXHAUSTED/");
+  EXPECT_EQ(client_->Call(&v1::MemoryService::Stub::Query, request, &response).code_and_reason,
+            "RESOURCE_EXHAUSTED/");
 }
 
 }  // namespace

@@ -89,7 +89,8 @@ ChildProcess::ChildProcess(const Command& command) {
   };
   redirect(STDOUT_FILENO, command.out);
   redirect(STDERR_FILENO, command.err);
-  errno = posix_spawn(&pid_, argv[0].c_str(), &files, nullptr, Pointers(argv).data(), Pointers(environment).data());
+  errno = posix_spawn(&pid_, argv[0].c_str(), &files, nullptr, Pointers(argv).data(),
+                      Pointers(environment).data());
   posix_spawn_file_actions_destroy(&files);
   if (errno != 0) Die("start " + argv[0]);
 }
@@ -119,7 +120,8 @@ int ChildProcess::Wait(absl::Duration patience) {
   return exit_code_;
 }
 
-Finished RunProgram(const std::vector<std::string>& argv, const std::map<std::string, std::string>& environment) {
+Finished RunProgram(const std::vector<std::string>& argv,
+                    const std::map<std::string, std::string>& environment) {
   const TestFolder folder;
   ChildProcess child(
       {.argv = argv, .environment = environment, .out = folder.File("out"), .err = folder.File("err")});

@@ -18,7 +18,8 @@ inline constexpr absl::Duration kPatience = absl::Seconds(60);
 // Looks again and again until `condition` holds; false when it did not within `patience`.
 bool Eventually(const std::function<bool()>& condition, absl::Duration patience = kPatience);
 
-// A new empty folder under the temporary one, removed with all that is in it. Its path is short enough for a socket.
+// A new empty folder under the temporary one, removed with all that is in it. Its path is short enough for a
+// socket.
 class TestFolder {
  public:
   TestFolder();
@@ -35,8 +36,8 @@ class TestFolder {
 std::string ReadWholeFile(const std::string& path);
 void WriteWholeFile(const std::string& path, const std::string& content);
 
-// One run of a program. Its environment is that of the test without EVOKE_..., and `environment`. Thread-compatible.
-// Killed and reaped when this object goes.
+// One run of a program. Its environment is that of the test without EVOKE_..., and `environment`.
+// Thread-compatible. Killed and reaped when this object goes.
 class ChildProcess {
  public:
   struct Command {
@@ -69,6 +70,7 @@ struct Finished {
 };
 
 // Runs a program to its end.
-Finished RunProgram(const std::vector<std::string>& argv, const std::map<std::string, std::string>& environment = {});
+Finished RunProgram(const std::vector<std::string>& argv,
+                    const std::map<std::string, std::string>& environment = {});
 
 }  // namespace evoke::testing

@@ -1,4 +1,5 @@
-// Sessions and numbers (semantics.md, section 5, "Exactly once") as they are on the wire: retries, refusals, restarts.
+// Sessions and numbers (semantics.md, section 5, "Exactly once") as they are on the wire: retries, refusals,
+// restarts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -46,7 +47,8 @@ class ExactlyOnceTest : public ::testing::Test {
     request.mutable_memory()->set_name("faces");
     request.mutable_mutation()->set_session(SessionNamed(session));
     request.mutable_mutation()->set_number(number);
-    SetMatrix({1, 2, static_cast<float>(salt), -1, static_cast<float>(salt) / 4, 3}, 2, request.mutable_embeddings());
+    SetMatrix({1, 2, static_cast<float>(salt), -1, static_cast<float>(salt) / 4, 3}, 2,
+              request.mutable_embeddings());
     request.set_values(Raw<int64_t>({salt % 3, 7}));
     request.add_payloads("first");
     request.add_payloads("second");
@@ -68,7 +70,8 @@ class ExactlyOnceTest : public ::testing::Test {
     return response;
   }
   // Refused with this, naming the last applied number; and nothing changed.
-  void ExpectRefused(const v1::TrainStepRequest& request, const std::string& code_and_reason, uint64_t last_number) {
+  void ExpectRefused(const v1::TrainStepRequest& request, const std::string& code_and_reason,
+                     uint64_t last_number) {
     const std::string before = State();
     const Fault fault = Send(request);
     EXPECT_EQ(fault.code_and_reason, code_and_reason) << fault.message;
@@ -141,7 +144,10 @@ TEST_F(ExactlyOnceTest, AnotherBodyUnderTheSameNumberIsStepReused) {
   Applied(Step("a", 1));
   Applied(Step("a", 2, 1));
   const std::pair<const char*, std::function<void(v1::TrainStepRequest*)>> changes[] = {
-      {"value", [](auto* r) { r->set_values(Raw<int64_t>({1, 8})); }},
+      {"value",
+       [](auto* r) {
+         r->set_values(Raw<int64_t>({1, 8}));
+       }},
       {"component", [](auto* r) { r->mutable_embeddings()->mutable_data()->at(0) ^= 1; }},
       {"payload", [](auto* r) { r->set_payloads(1, "another"); }},
       {"no payloads", [](auto* r) { r->clear_payloads(); }},
@@ -149,7 +155,10 @@ TEST_F(ExactlyOnceTest, AnotherBodyUnderTheSameNumberIsStepReused) {
       {"a row that is skipped", [](auto* r) { r->set_skip("\x02"); }},
       {"form", [](auto* r) { r->set_form(v1::RETURN_FORM_SCORES); }},
       {"confidence gradient", [](auto* r) { r->set_confidence_gradient(false); }},
-      {"scale", [](auto* r) { SetMatrix({2, 4, 2, -1, 0.25f, 3}, 2, r->mutable_embeddings()); }},
+      {"scale",
+       [](auto* r) {
+         SetMatrix({2, 4, 2, -1, 0.25f, 3}, 2, r->mutable_embeddings());
+       }},
   };
   for (const auto& [what, change] : changes) {
     SCOPED_TRACE(what);
@@ -302,7 +311,8 @@ TEST_F(FewSessionsTest, ForgottenSessionIsNeverAppliedASecondTime) {
     Applied(Step("c", 1));
   }
   v1::TrainStepRequest fresh = Step("d", 1);
-  ExpectRefused(fresh, "FAILED_PRECONDITION/SESSION_UNKNOWN", 0);  // opened after turn 0: it may be a forgotten one
+  ExpectRefused(fresh, "FAILED_PRECONDITION/SESSION_UNKNOWN",
+                0);  // opened after turn 0: it may be a forgotten one
   fresh.mutable_mutation()->set_opened_after(3);
   Applied(fresh);
 }

@@ -1,8 +1,8 @@
 // kill -9 in the middle of training: nothing that was acknowledged is lost, and nothing is applied twice.
 //
-// Several clients train one memory; their library retries by itself. The server is killed at random moments and
-// started again. At the end all replies, put in the order of their steps, must be what the oracle answers when it is
-// given the same requests in that order without any disturbance.
+// Several clients train one memory; their library retries by itself. The server is killed at random moments
+// and started again. At the end all replies, put in the order of their steps, must be what the oracle answers
+// when it is given the same requests in that order without any disturbance.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -141,7 +141,8 @@ class Trainers {
     RandomBits bits(seed);
     while (!stop_) {
       Acknowledged reply{.request = log.Next()};
-      if (absl::Status sent = Send(*memory, reply.request, bits.Percent(25), &reply); !sent.ok()) return Fail(sent);
+      if (absl::Status sent = Send(*memory, reply.request, bits.Percent(25), &reply); !sent.ok())
+        return Fail(sent);
       if (!reply.request.clear && reply.steps() == 0) continue;  // it was a read
       std::lock_guard<std::mutex> lock(mu_);
       acknowledged_.push_back(std::move(reply));
@@ -202,7 +203,8 @@ TEST_P(KillTest, NothingAcknowledgedIsLostAndNothingIsAppliedTwice) {
   Trainers trainers(server, seed);
   for (uint64_t round = 0; round < rounds; ++round) {
     const size_t until = trainers.count() + 5 + bits.Below(60);
-    ASSERT_TRUE(Eventually([&] { return trainers.count() >= until || trainers.failed(); })) << "round " << round;
+    ASSERT_TRUE(Eventually([&] { return trainers.count() >= until || trainers.failed(); }))
+        << "round " << round;
     // Not to wait for anything, but to end up anywhere between two replies.
     absl::SleepFor(absl::Microseconds(bits.Below(10'000)));
     server.Kill();
@@ -233,7 +235,8 @@ TEST_P(KillTest, NothingAcknowledgedIsLostAndNothingIsAppliedTwice) {
   // Offline, after one more death: the rows, the records and the meta row agree.
   server.Kill();
   for (const char* command : {"check", "replay"}) {
-    const Finished inspected = RunProgram({kEvokeInspect, "--data-dir", server.data_dir(), command, "killed"});
+    const Finished inspected =
+        RunProgram({kEvokeInspect, "--data-dir", server.data_dir(), command, "killed"});
     EXPECT_EQ(inspected.exit_code, 0) << command << ": " << inspected.err;
     EXPECT_THAT(inspected.out, HasSubstr("hash " + hash->state_hash)) << command;
     EXPECT_THAT(inspected.out, HasSubstr("step " + std::to_string(model.step()))) << command;
@@ -242,7 +245,9 @@ TEST_P(KillTest, NothingAcknowledgedIsLostAndNothingIsAppliedTwice) {
 
 INSTANTIATE_TEST_SUITE_P(Durabilities, KillTest,
                          ::testing::Values(client::Durability::kFsync, client::Durability::kWal),
-                         [](const auto& info) { return info.param == client::Durability::kFsync ? "Fsync" : "Wal"; });
+                         [](const auto& info) {
+                           return info.param == client::Durability::kFsync ? "Fsync" : "Wal";
+                         });
 
 }  // namespace
 }  // namespace evoke::testing

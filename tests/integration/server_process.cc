@@ -18,18 +18,21 @@ const char* const kEvokeInspect = EVOKE_INSPECT_PATH;
 
 ServerProcess::~ServerProcess() {
   process_.reset();
-  if (::testing::Test::HasFailure()) std::fprintf(stderr, "--- what the server wrote\n%s---\n", Log().c_str());
+  if (::testing::Test::HasFailure())
+    std::fprintf(stderr, "--- what the server wrote\n%s---\n", Log().c_str());
 }
 
 std::vector<std::string> ServerProcess::Argv() const {
-  std::vector<std::string> argv = {kEvoked,         "--data-dir",         data_dir(),    "--listen",  address(),
-                                   "--http-listen", "127.0.0.1:0", "--threads", "2", "--die-with-parent"};
+  std::vector<std::string> argv = {kEvoked,   "--data-dir",       data_dir(),    "--listen",
+                                   address(), "--http-listen",    "127.0.0.1:0", "--threads",
+                                   "2",       "--die-with-parent"};
   argv.insert(argv.end(), flags_.begin(), flags_.end());
   return argv;
 }
 
 void ServerProcess::Launch() {
-  process_ = std::make_unique<ChildProcess>(ChildProcess::Command{.argv = Argv(), .err = folder_.File("log")});
+  process_ =
+      std::make_unique<ChildProcess>(ChildProcess::Command{.argv = Argv(), .err = folder_.File("log")});
 }
 
 bool ServerProcess::AwaitServing() {
@@ -93,7 +96,8 @@ std::string HttpGet(int port, const std::string& path) {
     const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     send(fd, request.data(), request.size(), MSG_NOSIGNAL);
     char buffer[4096];
-    for (ssize_t got; (got = recv(fd, buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, static_cast<size_t>(got));
+    for (ssize_t got; (got = recv(fd, buffer, sizeof buffer, 0)) > 0;)
+      answer.append(buffer, static_cast<size_t>(got));
   }
   close(fd);
   return answer;

@@ -6,8 +6,9 @@
 //   server.Kill(); server.Start();                // as after a crash
 //   EXPECT_EQ(server.Stop(), 0);                  // SIGTERM
 //
-// The data directory, the socket and what the server wrote to stderr go with this object, and the server too: it is
-// killed. Thread-compatible; start it from the test's main thread (it stops when the thread that started it ends).
+// The data directory, the socket and what the server wrote to stderr go with this object, and the server too:
+// it is killed. Thread-compatible; start it from the test's main thread (it stops when the thread that
+// started it ends).
 #pragma once
 
 #include <memory>
@@ -20,7 +21,7 @@
 
 namespace evoke::testing {
 
-extern const char* const kEvoked;        // paths of the built programs
+extern const char* const kEvoked;  // paths of the built programs
 extern const char* const kEvokectl;
 extern const char* const kEvokeInspect;
 
@@ -31,7 +32,8 @@ class ServerProcess {
   // On failure prints what the server wrote.
   ~ServerProcess();
 
-  // Starts it, and waits until every memory is recovered. Ends the test program when that does not come about.
+  // Starts it, and waits until every memory is recovered. Ends the test program when that does not come
+  // about.
   void Start();
   // Starts it and does not wait.
   void Launch();
