@@ -47,4 +47,8 @@ function(evoke_add_test)
   add_test(NAME ${A_NAME}
            COMMAND ${A_NAME} --gtest_output=xml:${PROJECT_BINARY_DIR}/test-results/${A_NAME}.xml)
   set_tests_properties(${A_NAME} PROPERTIES LABELS "${A_KIND}" TIMEOUT ${A_TIMEOUT})
+  if(EVOKE_SANITIZE STREQUAL "thread")
+    set_tests_properties(${A_NAME} PROPERTIES
+                         ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp")
+  endif()
 endfunction()

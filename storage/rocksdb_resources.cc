@@ -9,21 +9,6 @@
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/rocksdb_status.h"
 
-// RocksDB's library is not built with TSan, which therefore does not see that its skip list is ordered by
-// atomics, and reports what it copies. Only reports with a frame of the library are left out.
-#if defined(__SANITIZE_THREAD__)
-#define EVOKE_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define EVOKE_TSAN 1
-#endif
-#endif
-#ifdef EVOKE_TSAN
-extern "C" const char* __tsan_default_suppressions() {
-  return "race:librocksdb.so\n";
-}
-#endif
-
 namespace evoke {
 
 std::shared_ptr<RocksDbResources> RocksDbResources::Create(const Options& options) {

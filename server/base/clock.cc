@@ -16,10 +16,8 @@ RealClock::~RealClock() {
 }
 
 void RealClock::RunAt(absl::Time when, std::function<void()> work) {
-  {
-    MutexLock lock(&mu_);
-    timers_.emplace(when, std::move(work));
-  }
+  MutexLock lock(&mu_);
+  timers_.emplace(when, std::move(work));
   wake_.SignalAll();
 }
 

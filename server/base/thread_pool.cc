@@ -27,10 +27,9 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::Post(Work work) {
-  {
-    MutexLock lock(&mu_);
-    queue_.push_back(std::move(work));
-  }
+  // Signalled under the lock: the work may be what lets an owner destroy the pool, while this call is still in here.
+  MutexLock lock(&mu_);
+  queue_.push_back(std::move(work));
   wake_.Signal();
 }
 
