@@ -16,7 +16,7 @@ def learning_curve(path: str, curve: List[Dict], results: Dict) -> None:
     iterations = [c["iteration"] for c in curve]
     left.plot(iterations, [c["loss"] for c in curve])
     left.set(xlabel="iteration", ylabel="memory loss per row", title="loss")
-    right.plot(iterations, [100 * c["one_shot"] for c in curve], label="training episodes, seen once before")
+    right.plot(iterations, [100 * c["one_shot"] for c in curve], label="training, 1-shot among all labels in the memory")
     for when, x in (("before", 0), ("after", iterations[-1] if iterations else 0)):
         for k, marker in (("1", "o"), ("5", "s")):
             shot = results.get(when, {}).get("online", {}).get("shots", {}).get(k)

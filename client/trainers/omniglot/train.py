@@ -176,7 +176,9 @@ def run(options: argparse.Namespace, client: evoke.Client) -> Dict:
     explanations = explain.one_shot_answers(life, r.embed, r.split.test, np.random.default_rng([options.seed, 5]),
                                             ways=options.ways, count=options.ways)
     print("\na drawing of a character that the memory saw once:\n")
-    print(explain.as_text(explanations[0], r.split.test), flush=True)
+    print(explain.as_text(explanations[0], r.split.test))
+    print("\nand one that it saw four times:\n")
+    print(explain.as_text(explanations[1], r.split.test), flush=True)
     plots.learning_curve(str(out / "curve.png"), r.curve, results)
     plots.answers(str(out / "answers.png"), explanations, r.split.test)
     (out / "result.json").write_text(json.dumps(results, indent=1))
