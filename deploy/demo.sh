@@ -93,7 +93,7 @@ train_for() {  # train_for SECONDS: waits, and shows how training goes
   while [ $SECONDS -lt $until ]; do
     sleep 1
     trainer_works
-    if [ $((SECONDS % 15)) -eq 0 ]; then tr '\r' '\n' <"$work/trainer.err" | tail -n 1; fi
+    if [ $((SECONDS % 15)) -eq 0 ]; then tr '\r' '\n' <"$work/trainer.err" | tail -n 1; echo; fi
   done
 }
 

@@ -24,7 +24,6 @@ mkdir -p "$results"
 : >"$runs"
 export PYTHONDONTWRITEBYTECODE=1 CLICOLOR=0 GTEST_COLOR=no
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1}
 
 record() {  # record KIND NAME EXIT [PATH...]
   (IFS=$'\t'; echo "$*" >>"$runs")
