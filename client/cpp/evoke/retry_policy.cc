@@ -37,6 +37,9 @@ bool IsRetryable(const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
       return true;
+    case absl::StatusCode::kCancelled:
+      // Nobody here cancels: gRPC answers so for a call that a stopping server had not begun.
+      return GetErrorDetails(status).reason.empty();
     case absl::StatusCode::kResourceExhausted:
       // Without a delay waiting does not help: a quota, or a message over gRPC's own limit.
       return GetErrorDetails(status).retry_delay.has_value();

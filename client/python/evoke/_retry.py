@@ -29,9 +29,14 @@ class RetryPolicy:
 
 
 def retriable(error: EvokeError) -> bool:
-    """True when the same request may succeed later: unavailable, deadline, or full with a delay named."""
+    """True when the same request may succeed later: unavailable, deadline, or full with a delay named.
+
+    Cancelled without a reason is what gRPC answers for a call that a stopping server had not begun.
+    """
     if error.code in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
         return True
+    if error.code == StatusCode.CANCELLED:
+        return not error.reason
     return error.code == StatusCode.RESOURCE_EXHAUSTED and error.retry_delay is not None
 
 

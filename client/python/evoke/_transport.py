@@ -59,7 +59,7 @@ class Transport:
             while self._forking:
                 self._changed.wait()
             if self._closed:
-                raise errors.Cancelled("%s: the client is closed" % method)
+                raise errors.Cancelled("%s: the client is closed" % method, reason="CLIENT_CLOSED")
             position = self._current
             channel, memory_stub, admin_stub = self._connect(position)
             self._in_flight += 1

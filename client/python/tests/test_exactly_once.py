@@ -55,6 +55,21 @@ def test_epoch_is_pinned_when_given_and_follows_own_clears(fake, client):
         memory.update(X, Y)
 
 
+def test_a_call_that_a_stopping_server_cancelled_is_retried(fake, client):
+    fake.script["Update"] = [refuse("CANCELLED", ""), OK]
+    client.memory("m").update(X, Y)
+    assert numbers(fake) == [1, 1]
+
+
+def test_a_closed_client_is_not_retried(fake, client):
+    memory = client.memory("m")
+    memory.query(X)
+    client.close()
+    with pytest.raises(evoke.Cancelled) as caught:
+        memory.query(X)
+    assert caught.value.reason == "CLIENT_CLOSED"
+
+
 @pytest.mark.parametrize("reason", ["LOADING", "DRAINING", "COMMIT_UNKNOWN", "SOMETHING_NEW", ""])
 def test_unavailable_is_retried_with_the_same_number(fake, client, reason):
     fake.script["Update"] = [refuse("UNAVAILABLE", reason), refuse("UNAVAILABLE", reason), OK]

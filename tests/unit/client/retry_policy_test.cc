@@ -34,6 +34,11 @@ TEST(RetryPolicyTest, RepeatsWhatTheTableOfErrorsSaysMayBeRepeated) {
   EXPECT_TRUE(IsRetryable(Error(StatusCode::kResourceExhausted, "MAILBOX_FULL", absl::Milliseconds(5))));
 }
 
+TEST(RetryPolicyTest, RepeatsWhatAStoppingServerCancelledWithoutAReason) {
+  EXPECT_TRUE(IsRetryable(Error(StatusCode::kCancelled)));
+  EXPECT_FALSE(IsRetryable(Error(StatusCode::kCancelled, "A_REASON")));
+}
+
 TEST(RetryPolicyTest, NeverRepeatsResourceExhaustedWithoutADelay) {
   EXPECT_FALSE(IsRetryable(Error(StatusCode::kResourceExhausted)));
   EXPECT_FALSE(IsRetryable(Error(StatusCode::kResourceExhausted, "MEMORY_LIMIT")));
@@ -41,7 +46,7 @@ TEST(RetryPolicyTest, NeverRepeatsResourceExhaustedWithoutADelay) {
 
 TEST(RetryPolicyTest, NeverRepeatsAnyOtherCode) {
   for (const StatusCode code :
-       {StatusCode::kOk, StatusCode::kCancelled, StatusCode::kUnknown, StatusCode::kInvalidArgument,
+       {StatusCode::kOk, StatusCode::kUnknown, StatusCode::kInvalidArgument,
         StatusCode::kNotFound, StatusCode::kAlreadyExists, StatusCode::kPermissionDenied,
         StatusCode::kFailedPrecondition, StatusCode::kAborted, StatusCode::kOutOfRange,
         StatusCode::kUnimplemented, StatusCode::kInternal, StatusCode::kDataLoss,
