@@ -344,8 +344,16 @@ MemoryFigures MemoryExecutor::figures() const {
 // --- the end -------------------------------------------------------------------------------------------------------
 
 void MemoryExecutor::StopMutations() {
-  MutexLock lock(&mu_);
-  mutations_stopped_ = true;
+  std::vector<Task> refused;  // what waits for a turn could hold the drain for ever
+  {
+    MutexLock lock(&mu_);
+    mutations_stopped_ = true;
+    const auto it = std::stable_partition(waiting_.begin(), waiting_.end(),
+                                          [](const Task& t) { return t.mutation() == nullptr; });
+    std::move(it, waiting_.end(), std::back_inserter(refused));
+    waiting_.erase(it, waiting_.end());
+  }
+  for (Task& task : refused) task.Fail(Draining());
 }
 
 void MemoryExecutor::Close(absl::Status why, std::function<void()> done) {

@@ -289,6 +289,17 @@ TEST_F(MemoryExecutorTest, DrainingRefusesMutationsAndFinishesWhatWasAccepted) {
   EXPECT_EQ(Train(1, 0), "turn 1");  // reads go on
 }
 
+TEST_F(MemoryExecutorTest, DrainingRefusesAMutationThatWaitsForATurn) {
+  Start();
+  Answer<std::string> waiting;
+  Task task = Observe(1, 1, &waiting);
+  task.min_turn = 9;
+  executor->Submit(std::move(task));
+  Inspect();  // the task has been through a turn's door by now
+  executor->StopMutations();
+  EXPECT_EQ(waiting.Reason(), "DRAINING");
+}
+
 TEST_F(MemoryExecutorTest, TasksThatWaitTogetherShareACommit) {
   Start();
   faults->commits_wait = true;

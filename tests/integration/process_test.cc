@@ -213,6 +213,19 @@ TEST(RestartTest, DurableMemoryComesBackAsItWasAndAnEphemeralOneIsGone) {
   }
 }
 
+// gRPC by itself looks every five seconds whether a lost connection can be made again.
+TEST(RestartTest, ClientNoticesSoonThatTheServerIsBack) {
+  ServerProcess server;
+  server.Start();
+  const auto client = server.Connect();
+  ASSERT_TRUE(client->Status().ok());
+  server.Kill();
+  EXPECT_FALSE(client->Status(absl::Milliseconds(300)).ok());
+  server.Launch();
+  const auto status = client->Status(absl::Seconds(4));
+  EXPECT_TRUE(status.ok()) << status.status();
+}
+
 // Recovery waits at a named pipe that stands where RocksDB looks first, until the test lets it go on.
 class HeldRecovery {
  public:
