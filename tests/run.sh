@@ -128,7 +128,7 @@ build_and_test dev --label-regex '^(unit|model|component)$' "${not_slow[@]}"
 
 if $full; then
   # Debian's gRPC is not instrumented: TSan would report its every hand-over as a race.
-  build_and_test tsan --label-regex '^(unit|model|component)$' --exclude-regex '^(client|evokectl|service|rpc)_'
+  build_and_test tsan --label-regex '^(unit|model|component)$' --exclude-regex '^(client|evokectl|server|service|rpc)_'
   build_and_test native --tests-regex '^similarity'
 fi
 
