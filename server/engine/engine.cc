@@ -48,6 +48,13 @@ void Engine::Begin(Next next, Phase phase) {
   work_->outstanding = 1;  // Ready takes it away
 }
 
+std::function<void(absl::Status)> Engine::ExpectStatus() {
+  ++work_->outstanding;
+  return [this](absl::Status status) {
+    strand_->Post([this, status = std::move(status)] { Arrived(status); });
+  };
+}
+
 void Engine::Ready() { Arrived(absl::OkStatus()); }
 
 void Engine::Arrived(const absl::Status& status) {
@@ -87,9 +94,7 @@ void Engine::AdmitAll() {
   Begin(&Engine::PackAndPropose, Phase::kApply);
   if (flush) {
     for (const Unapplied& u : unapplied_) {
-      shards_->Apply(u.record, [expected = Expect<bool>([](bool) {})](absl::Status s) {
-        expected(s.ok() ? absl::StatusOr<bool>(true) : absl::StatusOr<bool>(s));
-      });
+      shards_->Apply(u.record, ExpectStatus());
       shards_turn_ = u.record->turn;
     }
     unapplied_.clear();
@@ -100,20 +105,16 @@ void Engine::AdmitAll() {
 bool Engine::Admit(size_t index) {
   TurnWork::Item& item = work_->items[index];
   Task& task = item.task;
-  if (auto* call = std::get_if<InspectCall>(&task.call); call == nullptr || task.epoch) {
-    const MutationId* mutation = nullptr;
-    if (auto* observe = std::get_if<ObserveCall>(&task.call); observe && observe->writes()) mutation = &*observe->mutation;
-    if (auto* clear = std::get_if<ClearCall>(&task.call)) mutation = &clear->mutation;
-    // A retry is answered even when the epoch that it required is over: it was right when it was applied.
-    const bool retry = mutation != nullptr && sessions_.Knows(*mutation);
-    if (task.epoch && *task.epoch != state_.name.epoch.value && !retry) {
-      task.Fail(StaleEpoch(*task.epoch, state_.name.epoch));
-      return false;
-    }
-    if (mutation != nullptr) return AdmitMutation(index, *mutation);
+  const MutationId* mutation = task.mutation();
+  // A retry is answered even when the epoch that it required is over: it was right when it was applied.
+  const bool retry = mutation != nullptr && sessions_.Knows(*mutation);
+  if (task.epoch && *task.epoch != state_.name.epoch.value && !retry) {
+    task.Fail(StaleEpoch(*task.epoch, state_.name.epoch));
+    return false;
   }
-  if (auto* inspect = std::get_if<InspectCall>(&task.call)) {
-    inspect->done(InspectReply{.state = state_.name,
+  if (mutation != nullptr) return AdmitMutation(index, *mutation);
+  if (std::holds_alternative<InspectCall>(task.call)) {
+    task.Reply(InspectReply{.state = state_.name,
                                .state_hash = state_.state_hash,
                                .live_count = state_.live_count,
                                .distinct_values = state_.distinct_values,

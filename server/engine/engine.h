@@ -97,7 +97,8 @@ class Engine {
   void SendQuery(size_t index);
   void SendSlots(size_t index);
   void SendStored(size_t index);
-  void ReadPayloads(std::vector<SlotPayloads> slots, std::function<void(std::vector<SlotPayloads>)> take);
+  void ReadPayloads(size_t index, std::vector<SlotPayloads> slots,
+                    std::function<void(std::vector<SlotPayloads>)> take);
   bool ResolvePlan(size_t index, Need* need);
   void BuildRecord();
   void WriteSlots();
@@ -114,6 +115,7 @@ class Engine {
   void Begin(Next next, Phase phase);
   template <typename T, typename Take>
   Shard::Done<T> Expect(Take take);
+  std::function<void(absl::Status)> ExpectStatus();
   void Arrived(const absl::Status& status);
   void Ready();
 

@@ -3,12 +3,21 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/errors.h"
 #include "server/engine/engine.h"
 #include "server/engine/turn_work.h"
 #include "server/memory/row_score.h"
 #include "server/similarity/softmax.h"
 
 namespace evoke {
+namespace {
+
+absl::Status Unreadable(const absl::Status& status) {
+  if (status.code() != absl::StatusCode::kDataLoss) return status;
+  return MakeError(status.code(), std::string(status.message()), {.reason = "CORRUPT_ROW"});
+}
+
+}  // namespace
 
 void Engine::AnswerReads() {
   Need need;
@@ -102,7 +111,7 @@ void Engine::SendSlots(size_t index) {
   for (uint64_t slot : call.slots) {
     if (const auto it = fetched.find(slot); it != fetched.end()) item.slots.slots.push_back({.content = *it->second});
   }
-  if (!call.payloads) return call.done(std::move(item.slots));
+  if (!call.payloads) return item.task.Reply(std::move(item.slots));
 
   std::vector<SlotAnswer*> answers;
   for (SlotAnswer& a : item.slots.slots) answers.push_back(&a);
@@ -111,11 +120,10 @@ void Engine::SendSlots(size_t index) {
   }
   std::vector<SlotPayloads> wanted;
   for (const SlotAnswer* a : answers) wanted.push_back({SlotId(a->content.state.slot), a->content.state.hits, {}});
-  ReadPayloads(std::move(wanted), [this, index, answers](std::vector<SlotPayloads> read) {
+  ReadPayloads(index, std::move(wanted), [this, index, answers](std::vector<SlotPayloads> read) {
     for (size_t i = 0; i < read.size(); ++i) answers[i]->payloads = std::move(read[i].payloads);
     TurnWork::Item& item = work_->items[index];
-    std::get<SlotsCall>(item.task.call).done(std::move(item.slots));
-    item.kind = TurnWork::Kind::kAnswered;
+    item.task.Reply(std::move(item.slots));
   });
 }
 
@@ -153,7 +161,7 @@ void Engine::SendReads() {
 void Engine::SendQuery(size_t index) {
   TurnWork::Item& item = work_->items[index];
   const QueryCall& call = std::get<QueryCall>(item.task.call);
-  if (!call.payloads) return call.done(std::move(item.query));
+  if (!call.payloads) return item.task.Reply(std::move(item.query));
   std::vector<SlotPayloads> wanted;
   for (uint32_t r = 0; r < item.query.rows; ++r) {
     for (uint32_t n = 0; item.query.answered[r] && n < item.query.neighbor_count; ++n) {
@@ -164,33 +172,48 @@ void Engine::SendQuery(size_t index) {
   std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a.slot < b.slot; });
   wanted.erase(std::unique(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a.slot == b.slot; }),
                wanted.end());
-  ReadPayloads(std::move(wanted), [this, index](std::vector<SlotPayloads> read) {
+  ReadPayloads(index, std::move(wanted), [this, index](std::vector<SlotPayloads> read) {
     TurnWork::Item& item = work_->items[index];
     item.query.payloads = std::move(read);
-    std::get<QueryCall>(item.task.call).done(std::move(item.query));
-    item.kind = TurnWork::Kind::kAnswered;
+    item.task.Reply(std::move(item.query));
   });
 }
 
-void Engine::ReadPayloads(std::vector<SlotPayloads> slots, std::function<void(std::vector<SlotPayloads>)> take) {
-  io_->Post([this, slots = std::move(slots), done = Expect<std::vector<SlotPayloads>>(std::move(take))]() mutable {
-    const absl::Status read = store_->ReadPayloads(absl::MakeSpan(slots));
-    if (read.ok()) {
-      done(std::move(slots));
-    } else {
-      done(read);
-    }
+// What the store cannot read (a damaged row) is the error of the task that asked for it: the turn, and the memory, go on.
+void Engine::ReadPayloads(size_t index, std::vector<SlotPayloads> slots,
+                          std::function<void(std::vector<SlotPayloads>)> take) {
+  struct Read {
+    absl::Status status;
+    std::vector<SlotPayloads> slots;
+  };
+  auto done = Expect<Read>([this, index, take = std::move(take)](Read read) {
+    if (read.status.ok()) return take(std::move(read.slots));
+    work_->items[index].task.Fail(Unreadable(read.status));
+  });
+  io_->Post([this, slots = std::move(slots), done = std::move(done)]() mutable {
+    absl::Status status = store_->ReadPayloads(absl::MakeSpan(slots));
+    done(Read{std::move(status), std::move(slots)});
   });
 }
 
 void Engine::SendStored(size_t index) {
-  Task& task = work_->items[index].task;
-  const auto* observe = std::get_if<ObserveCall>(&task.call);
-  const MutationId id = observe ? *observe->mutation : std::get<ClearCall>(task.call).mutation;
-  io_->Post([this, id, done = Expect<std::string>([this, index](std::string reply) {
-                         work_->items[index].reply = std::move(reply);
-                         work_->items[index].task.Reply(work_->items[index].reply);
-                       })]() mutable { done(store_->ReadReply(id.session, id.number)); });
+  struct Read {
+    absl::Status status;
+    std::string reply;
+  };
+  const MutationId id = *work_->items[index].task.mutation();
+  auto done = Expect<Read>([this, index](Read read) {
+    Task& task = work_->items[index].task;
+    if (read.status.ok()) {
+      task.Reply(std::move(read.reply));
+    } else {
+      task.Fail(Unreadable(read.status));
+    }
+  });
+  io_->Post([this, id, done = std::move(done)]() mutable {
+    absl::StatusOr<std::string> reply = store_->ReadReply(id.session, id.number);
+    done(reply.ok() ? Read{{}, *std::move(reply)} : Read{reply.status(), {}});
+  });
 }
 
 }  // namespace evoke

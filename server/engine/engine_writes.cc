@@ -143,9 +143,7 @@ void Engine::WriteSlots() {
 
 void Engine::Commit() {
   Begin(&Engine::Committed, Phase::kCommit);
-  log_->Append(work_->record, [expected = Expect<bool>([](bool) {})](absl::Status s) {
-    expected(s.ok() ? absl::StatusOr<bool>(true) : absl::StatusOr<bool>(s));
-  });
+  log_->Append(work_->record, ExpectStatus());
   CountEvicted();
   Ready();
 }
@@ -188,9 +186,7 @@ void Engine::Committed() {
   Begin(&Engine::Applied, Phase::kApply);
   while (unapplied_.size() > (work_->record->admin == AdminOp::kNone ? options_.apply_lag_turns : 0)) {
     shards_turn_ = unapplied_.front().record->turn;
-    shards_->Apply(unapplied_.front().record, [expected = Expect<bool>([](bool) {})](absl::Status s) {
-      expected(s.ok() ? absl::StatusOr<bool>(true) : absl::StatusOr<bool>(s));
-    });
+    shards_->Apply(unapplied_.front().record, ExpectStatus());
     unapplied_.pop_front();
   }
   Ready();

@@ -25,10 +25,21 @@ void Task::Fail(const absl::Status& status) {
       call);
 }
 
+namespace {
+
+template <typename Done, typename Reply>
+void Once(Done& done, Reply reply) {
+  if (auto taken = std::exchange(done, nullptr)) taken(std::move(reply));
+}
+
+}  // namespace
+
 void Task::Reply(std::string reply) {
   auto* clear = std::get_if<ClearCall>(&call);
-  auto& slot = clear ? clear->done : std::get<ObserveCall>(call).done;
-  if (auto done = std::exchange(slot, nullptr)) done(std::move(reply));
+  Once(clear ? clear->done : std::get<ObserveCall>(call).done, std::move(reply));
 }
+void Task::Reply(QueryReply reply) { Once(std::get<QueryCall>(call).done, std::move(reply)); }
+void Task::Reply(SlotsReply reply) { Once(std::get<SlotsCall>(call).done, std::move(reply)); }
+void Task::Reply(InspectReply reply) { Once(std::get<InspectCall>(call).done, std::move(reply)); }
 
 }  // namespace evoke

@@ -155,6 +155,9 @@ struct Task {
   // Finish it, once: a second call does nothing, so that whoever fails a turn need not know who was answered.
   void Fail(const absl::Status& status);
   void Reply(std::string reply);  // of an Observe or a Clear, encoded
+  void Reply(QueryReply reply);
+  void Reply(SlotsReply reply);
+  void Reply(InspectReply reply);
 };
 
 }  // namespace evoke

@@ -32,6 +32,10 @@ class Answer {
     while (!state_->answer) state_->come.Wait(&state_->mu);
     return *state_->answer;
   }
+  int calls() {
+    MutexLock lock(&state_->mu);
+    return state_->calls;
+  }
   bool come() {
     MutexLock lock(&state_->mu);
     return state_->answer != nullptr;
@@ -116,6 +120,16 @@ class MemoryExecutorTest : public ::testing::Test {
     return {.call = std::move(call)};
   }
 
+  Task Query(int64_t value, Answer<QueryReply>* answer, bool payloads = false) {
+    QueryCall call{.k = 1, .inverse_temperature = 40, .neighbors = payloads, .payloads = payloads, .done = answer->Done()};
+    call.rows.dim = spec.key_dim;
+    call.rows.unit.assign(spec.key_dim, 0);
+    call.rows.unit[value % spec.key_dim] = 1;
+    call.rows.norms = {1};
+    call.rows.skip = {0};
+    return {.call = std::move(call)};
+  }
+
   std::string Train(int64_t value, uint64_t number) {
     Answer<std::string> answer;
     executor->Submit(Observe(value, number, &answer));
@@ -177,6 +191,42 @@ TEST_F(MemoryExecutorTest, ACommitThatFailedAfterItWroteIsNotAppliedTwiceByTheRe
   EXPECT_EQ(Inspect().state.step, Step(2));
   EXPECT_EQ(Train(2, 2), "turn 2");
   EXPECT_EQ(Inspect().state.step, Step(2));
+}
+
+TEST_F(MemoryExecutorTest, AReadThatWasAnsweredIsNotAnsweredAgainWhenItsTurnsCommitFails) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->commits_wait = true;
+  Answer<std::string> first, mutation;
+  Answer<QueryReply> query;
+  Answer<InspectReply> inspect;
+  Answer<SlotsReply> slots;
+  executor->Submit(Observe(1, 2, &first));
+  while (faults->commits < 2) std::this_thread::yield();
+  // These share the next turn.
+  executor->Submit(Query(1, &query));
+  executor->Submit({.call = InspectCall{.done = inspect.Done()}});
+  executor->Submit({.call = SlotsCall{.slots = {0}, .limit = 1, .done = slots.Done()}});
+  executor->Submit(Observe(2, 3, &mutation));
+  faults->fail_commit_number = 3;
+  faults->commits_wait = false;
+  EXPECT_EQ(first.Reason(), "OK");
+  EXPECT_EQ(mutation.Reason(), "COMMIT_UNKNOWN");
+  AwaitState(MemoryState::kServing);
+  EXPECT_TRUE(query.Wait().ok());
+  EXPECT_EQ(query.calls() + inspect.calls() + slots.calls() + mutation.calls(), 4);
+}
+
+TEST_F(MemoryExecutorTest, APayloadThatCannotBeReadFailsItsQueryAndNothingElse) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->payloads_are_damaged = true;
+  Answer<QueryReply> query;
+  executor->Submit(Query(1, &query, /*payloads=*/true));
+  EXPECT_EQ(query.Wait().status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(query.Reason(), "CORRUPT_ROW");
+  EXPECT_EQ(executor->figures().state, MemoryState::kServing);
+  EXPECT_EQ(Train(2, 2), "turn 2");
 }
 
 TEST_F(MemoryExecutorTest, AStoreThatCannotBeWrittenIsStillRead) {

@@ -20,8 +20,10 @@ struct SharedFaults {
   enum class Commit { kWorks, kFailsBefore, kFailsAfter };  // kFailsAfter: the rows are there all the same
   std::atomic<Commit> next_commit{Commit::kWorks};          // taken back by the commit that it strikes
   std::atomic<bool> open_for_writing_fails{false};
+  std::atomic<bool> payloads_are_damaged{false};
   std::atomic<bool> commits_wait{false};                    // a commit spins until it is false again
-  std::atomic<int> commits{0};
+  std::atomic<int> commits{0};                              // so far
+  std::atomic<int> fail_commit_number{0};                   // this one fails before it writes; counted from 1
 };
 
 class FaultySlotStore final : public SlotStore {
@@ -30,11 +32,11 @@ class FaultySlotStore final : public SlotStore {
       : store_(std::move(store)), faults_(std::move(faults)) {}
 
   absl::Status Commit(absl::Span<const TurnRecord* const> records) override {
-    ++faults_->commits;
+    const int number = ++faults_->commits;
     while (faults_->commits_wait) std::this_thread::yield();
     if (!failed_.ok()) return failed_;
     const auto fault = faults_->next_commit.exchange(SharedFaults::Commit::kWorks);
-    if (fault == SharedFaults::Commit::kFailsBefore) return failed_ = absl::UnavailableError("injected before");
+    if (fault == SharedFaults::Commit::kFailsBefore || number == faults_->fail_commit_number) return failed_ = absl::UnavailableError("injected before");
     const absl::Status status = store_->Commit(records);
     if (fault == SharedFaults::Commit::kFailsAfter) return failed_ = absl::UnavailableError("injected after");
     return status;
@@ -50,7 +52,10 @@ class FaultySlotStore final : public SlotStore {
   absl::StatusOr<std::string> ReadReply(const SessionId& session, uint64_t number) const override {
     return store_->ReadReply(session, number);
   }
-  absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const override { return store_->ReadPayloads(slots); }
+  absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const override {
+    if (faults_->payloads_are_damaged) return absl::DataLossError("injected: a payload row is damaged");
+    return store_->ReadPayloads(slots);
+  }
   absl::Status ReadRecords(Turn from, const std::function<absl::Status(const DecodedTurn&)>& visit) const override {
     return store_->ReadRecords(from, visit);
   }
