@@ -8,11 +8,13 @@ namespace evoke {
 uint32_t Task::mailbox_rows() const {
   if (const auto* query = std::get_if<QueryCall>(&call)) return std::max<uint32_t>(1, query->rows.count());
   if (const auto* observe = std::get_if<ObserveCall>(&call)) return std::max<uint32_t>(1, observe->rows.count());
+  if (const auto* import = std::get_if<ImportCall>(&call)) return static_cast<uint32_t>(import->rows.size());
   return 1;
 }
 
 const MutationId* Task::mutation() const {
   if (const auto* clear = std::get_if<ClearCall>(&call)) return &clear->mutation;
+  if (const auto* import = std::get_if<ImportCall>(&call)) return import->mutation ? &*import->mutation : nullptr;
   const auto* observe = std::get_if<ObserveCall>(&call);
   return observe && observe->mutation ? &*observe->mutation : nullptr;
 }
@@ -35,11 +37,13 @@ void Once(Done& done, Reply reply) {
 }  // namespace
 
 void Task::Reply(std::string reply) {
-  auto* clear = std::get_if<ClearCall>(&call);
-  Once(clear ? clear->done : std::get<ObserveCall>(call).done, std::move(reply));
+  if (auto* clear = std::get_if<ClearCall>(&call)) return Once(clear->done, std::move(reply));
+  if (auto* import = std::get_if<ImportCall>(&call)) return Once(import->done, std::move(reply));
+  Once(std::get<ObserveCall>(call).done, std::move(reply));
 }
 void Task::Reply(QueryReply reply) { Once(std::get<QueryCall>(call).done, std::move(reply)); }
 void Task::Reply(SlotsReply reply) { Once(std::get<SlotsCall>(call).done, std::move(reply)); }
 void Task::Reply(InspectReply reply) { Once(std::get<InspectCall>(call).done, std::move(reply)); }
+void Task::Reply(ReaderReply reply) { Once(std::get<ReaderCall>(call).done, std::move(reply)); }
 
 }  // namespace evoke
