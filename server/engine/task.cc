@@ -11,6 +11,29 @@ uint32_t Task::mailbox_rows() const {
   return 1;
 }
 
+namespace {
+
+uint64_t BytesOf(const RowSet& rows) {
+  return (rows.unit.size() + rows.norms.size()) * sizeof(float) + rows.skip.size();
+}
+uint64_t BytesOf(const QueryCall& call) { return BytesOf(call.rows); }
+uint64_t BytesOf(const ObserveCall& call) {
+  uint64_t bytes = BytesOf(call.rows) + call.values.size() * sizeof(int64_t) + call.write.size();
+  for (const std::string& payload : call.payloads) bytes += sizeof payload + payload.size();
+  return bytes;
+}
+uint64_t BytesOf(const SlotsCall& call) { return (call.slots.size() + call.values.size()) * sizeof(uint64_t); }
+template <typename Call>
+uint64_t BytesOf(const Call&) {
+  return 0;
+}
+
+}  // namespace
+
+uint64_t Task::mailbox_bytes() const {
+  return sizeof(Task) + std::visit([](const auto& c) { return BytesOf(c); }, call);
+}
+
 const MutationId* Task::mutation() const {
   if (const auto* clear = std::get_if<ClearCall>(&call)) return &clear->mutation;
   const auto* observe = std::get_if<ObserveCall>(&call);
