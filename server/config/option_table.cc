@@ -103,6 +103,8 @@ std::vector<Option> MakeTable() {
       {"max-k", "N", "1024", "Neighbors of a row.", false, Number(EVOKE_FIELD(max_k), 1, 1024)},
       {"mailbox-rows", "N", "65536", "Rows that may wait for a memory; beyond: RESOURCE_EXHAUSTED.", false,
        Number(EVOKE_FIELD(engine.mailbox_rows), 1, 1 << 30)},
+      {"mailbox-bytes", "BYTES", "256MiB", "Bytes that may wait for a memory; beyond: RESOURCE_EXHAUSTED.", false,
+       Bytes(EVOKE_FIELD(engine.mailbox_bytes), 1 << 20, 1024 * kGiB)},
       {"max-turn-rows", "N", "4096", "Rows that one turn takes; a larger request is alone in its turn.",
        false, Number(EVOKE_FIELD(engine.max_turn_rows), 1, 1 << 20)},
       {"max-sessions", "N", "1024", "Sessions a memory; the one least recently used is forgotten first.",

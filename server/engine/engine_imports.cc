@@ -1,4 +1,4 @@
-// The turn of an Import, and of a fork that is not copied as files: rows are written as they are, nothing is searched.
+// The turn of an Import, and of a fork that is not copied as files: rows are written as they are, no search.
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -72,8 +72,8 @@ absl::Status Engine::CheckImport(size_t index) const {
   }
   if (!call.rows.empty() && call.rows.front().written_step <= state_.name.step.value) {
     return Taken("step", state_.name.step.value,
-                 absl::StrCat("a row was written at step ", call.rows.front().written_step, ", but the memory is at step ",
-                              state_.name.step.value, " already"));
+                 absl::StrCat("a row was written at step ", call.rows.front().written_step,
+                              ", but the memory is at step ", state_.name.step.value, " already"));
   }
   return absl::OkStatus();
 }
@@ -108,13 +108,14 @@ void Engine::ImportRows(size_t index) {
     reply.slots.push_back(row.slot);
     record.state_hash += SlotHash(row.slot, row.value, row.written_step, row.hits, row.key);
     work_->effects.count_deltas[row.value].first += 1;
-    record.writes.push_back({.slot = SlotId(row.slot),
-                             .kind = WriteKind::kImport,
-                             .value = row.value,
-                             .written_step = Step(row.written_step),
-                             .hits = row.hits,
-                             .key = std::move(row.key),
-                             .payloads = WholeRing(std::move(row.payloads), row.hits, spec_.payload_history)});
+    record.writes.push_back(
+        {.slot = SlotId(row.slot),
+         .kind = WriteKind::kImport,
+         .value = row.value,
+         .written_step = Step(row.written_step),
+         .hits = row.hits,
+         .key = std::move(row.key),
+         .payloads = WholeRing(std::move(row.payloads), row.hits, spec_.payload_history)});
   }
   record.step_after = Step(std::max(step, call.exact ? call.step_after : 0));
   record.live_after = state_.live_count + call.rows.size();

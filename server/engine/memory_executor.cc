@@ -21,6 +21,8 @@ absl::Status Draining() {
                    {.reason = "DRAINING", .retry_delay = absl::Milliseconds(500)});
 }
 
+absl::Status Gone() { return absl::CancelledError("the caller has gone"); }
+
 // A reply at the very deadline would come too late.
 constexpr absl::Duration kReplyMargin = absl::Milliseconds(20);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
@@ -31,7 +33,13 @@ std::shared_ptr<MemoryExecutor> MemoryExecutor::Create(Options options) {
   return std::shared_ptr<MemoryExecutor>(new MemoryExecutor(std::move(options)));
 }
 
-MemoryExecutor::MemoryExecutor(Options options) : options_(std::move(options)), strand_(options_.compute) {
+MemoryExecutor::MemoryExecutor(Options options)
+    : options_(std::move(options)),
+      strand_(options_.compute),
+      mailbox_({.rows = options_.engine.mailbox_rows,
+                .bytes = options_.engine.mailbox_bytes,
+                .turn_rows = options_.engine.max_turn_rows,
+                .turn_mutations = options_.engine.max_sessions - 1}) {
   MutexLock lock(&mu_);
   figures_.name = options_.name;
   figures_.uid = options_.uid;
@@ -103,9 +111,7 @@ void MemoryExecutor::Reload(const absl::Status& why) {
   std::vector<Task> refused;
   {
     MutexLock lock(&mu_);
-    std::move(mailbox_.begin(), mailbox_.end(), std::back_inserter(refused));
-    mailbox_.clear();
-    mailbox_rows_ = 0;
+    refused = mailbox_.TakeDue();
   }
   SetState(MemoryState::kLoading, why);
   for (Task& task : refused) task.Fail(Loading());
@@ -146,14 +152,7 @@ absl::Status MemoryExecutor::Refusal(const Task& task) const {
       break;
   }
   if (mutates && mutations_stopped_) return Draining();
-  const uint64_t rows = task.mailbox_rows();
-  if (mailbox_rows_ > 0 && mailbox_rows_ + rows > options_.engine.mailbox_rows) {
-    return MakeError(absl::StatusCode::kResourceExhausted,
-                     absl::StrCat("the mailbox of memory \"", options_.name, "\" holds ", mailbox_rows_, " rows, ", rows,
-                                  " more exceed ", options_.engine.mailbox_rows),
-                     {.reason = "MAILBOX_FULL", .retry_delay = absl::Milliseconds(50)});
-  }
-  return absl::OkStatus();
+  return mailbox_.Refusal(options_.name, task);
 }
 
 void MemoryExecutor::Submit(Task task) {
@@ -163,8 +162,7 @@ void MemoryExecutor::Submit(Task task) {
     MutexLock lock(&mu_);
     refusal = Refusal(task);
     if (refusal.ok()) {
-      mailbox_rows_ += task.mailbox_rows();
-      mailbox_.push_back(std::move(task));
+      mailbox_.Push(std::move(task));
       PumpSoon();
       return;
     }
@@ -174,43 +172,29 @@ void MemoryExecutor::Submit(Task task) {
 }
 
 void MemoryExecutor::PumpSoon() {
-  if (pumping_ || (mailbox_.empty() && !refresh_wanted_) || state_ == MemoryState::kLoading || state_ == MemoryState::kFailed) return;
+  if (pumping_ || (!mailbox_.due() && !refresh_wanted_) || state_ == MemoryState::kLoading || state_ == MemoryState::kFailed) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this] { Pump(); });
 }
 
 std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
-  std::vector<Task> turn;
-  uint64_t rows = 0;
-  uint32_t mutations = 0;
+  const auto gone = [](const Task& t) { return t.cancelled && t.cancelled(); };
+  for (Task& task : mailbox_.TakeParked(gone)) refused->push_back({std::move(task), Gone()});
   const absl::Time now = options_.clock->Now();
-  while (!mailbox_.empty()) {
-    Task& task = mailbox_.front();
-    const uint64_t task_rows = task.mailbox_rows();
-    const bool clear = std::holds_alternative<ClearCall>(task.call);
-    if (!turn.empty() && (clear || rows + task_rows > options_.engine.max_turn_rows ||
-                          mutations + 1 >= options_.engine.max_sessions)) {
-      break;
-    }
-    mailbox_rows_ -= task_rows;
-    Task taken = std::move(task);
-    mailbox_.pop_front();
-    if (taken.deadline <= now) {
-      refused->push_back({std::move(taken), MakeError(absl::StatusCode::kDeadlineExceeded,
-                                                      "the deadline passed before the request entered a turn",
-                                                      {.reason = "NOT_APPLIED"})});
-    } else if (taken.cancelled && taken.cancelled()) {
-      refused->push_back({std::move(taken), absl::CancelledError("the caller has gone")});
-    } else if (taken.min_turn > figures_.turn.value) {
-      AwaitTurn(std::move(taken));
+  return mailbox_.TakeTurn([&](Task& task) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (task.deadline <= now) {
+      refused->push_back({std::move(task), MakeError(absl::StatusCode::kDeadlineExceeded,
+                                                     "the deadline passed before the request entered a turn",
+                                                     {.reason = "NOT_APPLIED"})});
+    } else if (gone(task)) {
+      refused->push_back({std::move(task), Gone()});
+    } else if (task.min_turn > figures_.turn.value) {
+      AwaitTurn(std::move(task));
     } else {
-      rows += task_rows;
-      mutations += taken.mutation() != nullptr;
-      turn.push_back(std::move(taken));
-      if (clear) break;
+      return true;
     }
-  }
-  return turn;
+    return false;
+  });
 }
 
 void MemoryExecutor::Pump() {
@@ -236,14 +220,7 @@ void MemoryExecutor::TurnDone(const absl::Status& status) {
   Publish();
   {
     MutexLock lock(&mu_);
-    const auto ready = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Task& t) {
-      return t.min_turn > figures_.turn.value;
-    });
-    for (auto it = ready; it != waiting_.end(); ++it) {
-      mailbox_rows_ += it->mailbox_rows();
-      mailbox_.push_back(std::move(*it));
-    }
-    waiting_.erase(ready, waiting_.end());
+    mailbox_.Unpark(figures_.turn);
     pumping_ = false;
     PumpSoon();
     if (!refresh_due_) {
@@ -269,7 +246,7 @@ void MemoryExecutor::AwaitTurn(Task task) {
       if (const auto self = weak.lock()) ExpireWaiting();
     });
   }
-  waiting_.push_back(std::move(task));
+  mailbox_.Park(std::move(task));
 }
 
 void MemoryExecutor::ExpireWaiting() {
@@ -279,11 +256,8 @@ void MemoryExecutor::ExpireWaiting() {
     MutexLock lock(&mu_);
     turn = figures_.turn.value;
     const absl::Time now = options_.clock->Now();
-    const auto it = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Task& t) {
-      return closed_.ok() && t.deadline - kReplyMargin > now;
-    });
-    std::move(it, waiting_.end(), std::back_inserter(expired));
-    waiting_.erase(it, waiting_.end());
+    const bool all = !closed_.ok();
+    expired = mailbox_.TakeParked([&](const Task& t) { return all || t.deadline - kReplyMargin <= now; });
   }
   for (Task& task : expired) {
     task.Fail(MakeError(absl::StatusCode::kUnavailable,
@@ -335,7 +309,8 @@ MemoryFigures MemoryExecutor::figures() const {
   MemoryFigures figures = figures_;
   figures.state = mutations_stopped_ && state_ == MemoryState::kServing ? MemoryState::kDraining : state_;
   figures.why = why_;
-  figures.mailbox_rows = mailbox_rows_;
+  figures.mailbox_rows = mailbox_.rows();
+  figures.mailbox_bytes = mailbox_.bytes();
   figures.slots_loaded = progress_.slots_loaded.load(std::memory_order_relaxed);
   figures.slots_to_load = progress_.slots_to_load.load(std::memory_order_relaxed);
   return figures;
@@ -348,10 +323,7 @@ void MemoryExecutor::StopMutations() {
   {
     MutexLock lock(&mu_);
     mutations_stopped_ = true;
-    const auto it = std::stable_partition(waiting_.begin(), waiting_.end(),
-                                          [](const Task& t) { return t.mutation() == nullptr; });
-    std::move(it, waiting_.end(), std::back_inserter(refused));
-    waiting_.erase(it, waiting_.end());
+    refused = mailbox_.TakeParked([](const Task& t) { return t.mutation() != nullptr; });
   }
   for (Task& task : refused) task.Fail(Draining());
 }
@@ -371,7 +343,7 @@ void MemoryExecutor::MaybeClosed() {
   std::function<void()> done;
   {
     MutexLock lock(&mu_);
-    if (closed_.ok() || !on_closed_ || pumping_ || !mailbox_.empty() || state_ == MemoryState::kLoading) return;
+    if (closed_.ok() || !on_closed_ || pumping_ || mailbox_.due() || state_ == MemoryState::kLoading) return;
     done = std::exchange(on_closed_, nullptr);
   }
   strand_.Post([self = shared_from_this(), this, done = std::move(done)] {

@@ -1,7 +1,6 @@
 // The executor of a memory in this process: mailbox, turns, reload after a failed commit. Contract: executor.h.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 #include "server/base/mutex.h"
 #include "server/engine/engine.h"
 #include "server/engine/executor.h"
+#include "server/engine/mailbox.h"
 #include "server/engine/recovery.h"
 #include "storage/slot_store.h"
 #include "storage/turn_log.h"
@@ -77,9 +77,7 @@ class MemoryExecutor final : public Executor {
   mutable Mutex mu_;
   MemoryState state_ ABSL_GUARDED_BY(mu_) = MemoryState::kLoading;
   absl::Status why_ ABSL_GUARDED_BY(mu_);
-  std::deque<Task> mailbox_ ABSL_GUARDED_BY(mu_);
-  uint64_t mailbox_rows_ ABSL_GUARDED_BY(mu_) = 0;
-  std::vector<Task> waiting_ ABSL_GUARDED_BY(mu_);  // for their min_turn
+  Mailbox mailbox_ ABSL_GUARDED_BY(mu_);            // parked in it: what waits for its min_turn
   bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn or a refresh is under way
   bool mutations_stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);        // not OK: what new tasks are refused with

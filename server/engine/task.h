@@ -187,6 +187,7 @@ struct Task {
   std::function<bool()> cancelled;      // empty: never; asked before the task enters a turn
   std::optional<uint64_t> epoch;        // require this epoch: FAILED_PRECONDITION / STALE_MEMORY
   uint64_t min_turn = 0;                // wait for this turn: UNAVAILABLE / BEHIND at the deadline
+  uint64_t client = 0;                  // who gets a fair share of the turns: a hash of the connection
   std::variant<QueryCall, ObserveCall, ClearCall, ImportCall, SlotsCall, InspectCall, ReaderCall> call;
 
   absl::Time submitted;  // set by the executor
@@ -194,6 +195,8 @@ struct Task {
   uint32_t mailbox_rows() const;
   // Whether it takes a turn of its own.
   bool alone() const { return std::holds_alternative<ClearCall>(call) || std::holds_alternative<ImportCall>(call); }
+  // Bytes that it keeps: floats, values, flags and payloads, and the task itself. O(payloads).
+  uint64_t mailbox_bytes() const;
   // Null for a read.
   const MutationId* mutation() const;
   // Finish it, once: a second call does nothing, so that whoever fails a turn need not know who was answered.

@@ -7,6 +7,7 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -78,6 +79,7 @@ UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::Callbac
       reply_(reply),
       began_(absl::Now()),
       deadline_(ToTime(context->deadline())),
+      client_(absl::HashOf(context->peer())),
       cancelled_(std::make_shared<std::atomic<bool>>(false)) {
   if (method_.mutates) shared_->mutations.Begin();
 }

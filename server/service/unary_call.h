@@ -48,6 +48,8 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void Refuse(const absl::Status& status, std::string_view memory = {});
 
   absl::Time deadline() const { return deadline_; }
+  // Who asks, for fair shares: the connection that it came by, hashed. Differs from process to process.
+  uint64_t client() const { return client_; }
   // True once nobody waits for the answer any more. May outlive the call.
   std::function<bool()> cancelled() const;
 
@@ -62,6 +64,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   grpc::ByteBuffer* const reply_;
   const absl::Time began_;
   const absl::Time deadline_;
+  const uint64_t client_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
 };
 
