@@ -82,6 +82,17 @@ class Executor : public std::enable_shared_from_this<Executor> {
   virtual const MemorySpec& spec() const = 0;
   virtual MemoryFigures figures() const = 0;
 
+  // Another store in place of the memory's own, between two turns: calls are refused with LOADING meanwhile, then the
+  // memory is recovered from what lies there. A FAILED memory can be given one too.
+  struct Replacement {
+    // Runs with the store closed, on a thread that may block; gets the numbers of what it held, or why they cannot be
+    // read. After an error the old store must lie where it was.
+    std::function<absl::Status(const absl::StatusOr<MetaRow>& last)> replace;
+    // Once, on any thread. OK: the memory serves the new store.
+    std::function<void(absl::Status)> done;
+  };
+  virtual void ReplaceStore(Replacement replacement) = 0;
+
   // Refuses new mutations with UNAVAILABLE / DRAINING; reads go on.
   virtual void StopMutations() = 0;
   // Refuses everything new (with `why`), finishes what was accepted, then runs `done`, once, on any thread.

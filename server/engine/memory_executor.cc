@@ -67,6 +67,7 @@ void MemoryExecutor::Recover() {
   {
     MutexLock lock(&mu_);
     refresh_wanted_ = true;
+    mailbox_.Unpark(figures_.turn);
     PumpSoon();
   }
   MaybeClosed();
@@ -108,6 +109,11 @@ absl::Status MemoryExecutor::OpenAndRecover(bool read_only) {
 }
 
 void MemoryExecutor::Reload(const absl::Status& why) {
+  StopServing(why);
+  options_.io->Post([self = shared_from_this(), this] { Recover(); });
+}
+
+void MemoryExecutor::StopServing(const absl::Status& why) {
   std::vector<Task> refused;
   {
     MutexLock lock(&mu_);
@@ -115,7 +121,47 @@ void MemoryExecutor::Reload(const absl::Status& why) {
   }
   SetState(MemoryState::kLoading, why);
   for (Task& task : refused) task.Fail(Loading());
-  options_.io->Post([self = shared_from_this(), this] { Recover(); });
+}
+
+// --- another store -------------------------------------------------------------------------------------------------
+
+void MemoryExecutor::ReplaceStore(Replacement replacement) {
+  absl::Status refusal;
+  {
+    MutexLock lock(&mu_);
+    if (!closed_.ok()) {
+      refusal = closed_;
+    } else if (replacement_ || mutations_stopped_) {
+      refusal = replacement_ ? Loading() : Draining();
+    } else {
+      replacement_ = std::move(replacement);
+      PumpSoon();
+      return;
+    }
+  }
+  replacement.done(refusal);
+}
+
+void MemoryExecutor::Replace(Replacement replacement) {
+  StopServing(absl::UnavailableError("the memory gets another store"));
+  options_.io->Post([self = shared_from_this(), this, r = std::move(replacement)] {
+    const absl::StatusOr<MetaRow> last = LastMeta();
+    engine_.reset();
+    log_.reset();
+    store_.reset();
+    absl::Status status = r.replace(last);
+    Recover();
+    const MemoryFigures now = figures();
+    if (status.ok() && now.state != MemoryState::kServing) status = now.why;
+    r.done(status);
+  });
+}
+
+// A memory that could not be recovered may still have whole meta rows.
+absl::StatusOr<MetaRow> MemoryExecutor::LastMeta() {
+  if (store_ != nullptr) return store_->ReadMeta();
+  const absl::StatusOr<std::unique_ptr<SlotStore>> store = options_.open_store(/*read_only=*/true);
+  return store.ok() ? (*store)->ReadMeta() : store.status();
 }
 
 void MemoryExecutor::SetState(MemoryState state, absl::Status why) {
@@ -172,7 +218,9 @@ void MemoryExecutor::Submit(Task task) {
 }
 
 void MemoryExecutor::PumpSoon() {
-  if (pumping_ || (!mailbox_.due() && !refresh_wanted_) || state_ == MemoryState::kLoading || state_ == MemoryState::kFailed) return;
+  const bool wanted = state_ == MemoryState::kFailed ? replacement_.has_value()
+                                                     : replacement_ || refresh_wanted_ || mailbox_.due();
+  if (pumping_ || !wanted || state_ == MemoryState::kLoading) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this] { Pump(); });
 }
@@ -200,15 +248,18 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
 void MemoryExecutor::Pump() {
   std::vector<Refused> refused;
   std::vector<Task> turn;
-  bool refresh;
+  bool refresh = false;
+  std::optional<Replacement> replacement;
   {
     MutexLock lock(&mu_);
-    refresh = std::exchange(refresh_wanted_, false);
-    if (!refresh) {
+    replacement = std::exchange(replacement_, std::nullopt);
+    if (!replacement) refresh = std::exchange(refresh_wanted_, false);
+    if (!replacement && !refresh) {
       turn = TakeTurn(&refused);
       if (turn.empty()) pumping_ = false;
     }
   }
+  if (replacement) return Replace(*std::move(replacement));
   if (refresh) return RefreshFigures();
   for (Refused& r : refused) r.task.Fail(r.why);
   if (turn.empty()) return MaybeClosed();
@@ -343,7 +394,7 @@ void MemoryExecutor::MaybeClosed() {
   std::function<void()> done;
   {
     MutexLock lock(&mu_);
-    if (closed_.ok() || !on_closed_ || pumping_ || mailbox_.due() || state_ == MemoryState::kLoading) return;
+    if (closed_.ok() || !on_closed_ || pumping_ || replacement_ || mailbox_.due() || state_ == MemoryState::kLoading) return;
     done = std::exchange(on_closed_, nullptr);
   }
   strand_.Post([self = shared_from_this(), this, done = std::move(done)] {
