@@ -1,0 +1,35 @@
+#include "server/service/service_context.h"
+
+#include "absl/strings/str_join.h"
+#include "server/base/status_macros.h"
+
+namespace evoke {
+
+void CurrentLimits::Set(RequestLimits limits) {
+  MutexLock lock(&mu_);
+  current_.store(&all_.emplace_back(limits), std::memory_order_release);
+}
+
+absl::StatusOr<std::shared_ptr<const Principal>> AdmitCaller(const ServiceContext& shared,
+                                                             const grpc::ServerContextBase& context,
+                                                             std::string_view method) {
+  static const auto* const open = new Auth;
+  EVOKE_ASSIGN_OR_RETURN(std::shared_ptr<const Principal> principal,
+                         (shared.auth == nullptr ? open : shared.auth)->Authenticate(context));
+  EVOKE_RETURN_IF_ERROR(AuthorizeMethod(*principal, method));
+  return principal;
+}
+
+void Audit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
+           const Principal* principal, const std::vector<std::string>& memories, absl::StatusCode code) {
+  if (shared.audit == nullptr) return;
+  const MethodRule* rule = RuleOf(method);
+  if (rule == nullptr || !rule->audited) return;
+  shared.audit->Write({.principal = principal == nullptr ? "" : principal->name,
+                       .peer = context.peer(),
+                       .method = method,
+                       .memory = absl::StrJoin(memories, ","),
+                       .code = code});
+}
+
+}  // namespace evoke
