@@ -1,7 +1,6 @@
 #include "server/service/service_context.h"
 
 #include "absl/strings/str_join.h"
-#include "server/base/status_macros.h"
 
 namespace evoke {
 
@@ -10,14 +9,10 @@ void CurrentLimits::Set(RequestLimits limits) {
   current_.store(&all_.emplace_back(limits), std::memory_order_release);
 }
 
-absl::StatusOr<std::shared_ptr<const Principal>> AdmitCaller(const ServiceContext& shared,
-                                                             const grpc::ServerContextBase& context,
-                                                             std::string_view method) {
+absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(const ServiceContext& shared,
+                                                              const grpc::ServerContextBase& context) {
   static const auto* const open = new Auth;
-  EVOKE_ASSIGN_OR_RETURN(std::shared_ptr<const Principal> principal,
-                         (shared.auth == nullptr ? open : shared.auth)->Authenticate(context));
-  EVOKE_RETURN_IF_ERROR(AuthorizeMethod(*principal, method));
-  return principal;
+  return (shared.auth == nullptr ? open : shared.auth)->Authenticate(context);
 }
 
 void Audit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,

@@ -71,13 +71,11 @@ struct ServiceContext {
   MutationCount mutations;
 };
 
-// The first thing that every call does, unary or streaming: who calls, and whether that role may call the
-// method. UNAUTHENTICATED or PERMISSION_DENIED. Then AuthorizeMemory (access.h) for each memory that a
-// request names.
-absl::StatusOr<std::shared_ptr<const Principal>> AdmitCaller(const ServiceContext& shared,
-                                                             const grpc::ServerContextBase& context,
-                                                             std::string_view method);
-// The last: writes the call to the audit log if its method is audited. `principal` null: it was not admitted.
+// The first thing that every call does, unary or streaming: who calls? UNAUTHENTICATED. Then AuthorizeMethod
+// before the request is read, and AuthorizeMemory for each memory that it names (access.h).
+absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(const ServiceContext& shared,
+                                                              const grpc::ServerContextBase& context);
+// The last: writes the call to the audit log if its method is audited. `principal` null: nobody known.
 void Audit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
            const Principal* principal, const std::vector<std::string>& memories, absl::StatusCode code);
 

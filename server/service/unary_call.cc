@@ -85,12 +85,16 @@ UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::Callbac
 
 bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message) {
   // Before a byte of the request is looked at.
-  auto caller = AdmitCaller(*shared_, *context_, method_.name);
-  if (!caller.ok()) {
-    Refuse(caller.status());
+  auto caller = Authenticate(*shared_, *context_);
+  absl::Status admitted = caller.status();
+  if (caller.ok()) {
+    principal_ = *std::move(caller);
+    admitted = AuthorizeMethod(*principal_, method_.name);
+  }
+  if (!admitted.ok()) {
+    Refuse(admitted);
     return false;
   }
-  principal_ = *std::move(caller);
   if (request.Length() > shared_->limits->max_message_bytes) {
     Refuse(TooLarge("request", absl::StrCat("bytes of a ", message->GetDescriptor()->name()),
                     request.Length(), shared_->limits->max_message_bytes));
