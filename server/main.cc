@@ -31,19 +31,20 @@ std::map<std::string, std::string> Environment() {
 
 using Load = std::function<absl::StatusOr<LoadedConfig>()>;
 
-// SIGHUP. With a configuration that is wrong by now, the files that the old one names are read again all the
-// same.
-void Reload(const Load& load, const LoadedConfig& running, Server* server) {
+// SIGHUP. `active` is what was last taken over, `at_start` what cannot change without a restart. With a
+// configuration that is wrong by now, the files that the active one names are read again all the same.
+void Reload(const Load& load, const LoadedConfig& at_start, Config* active, Server* server) {
   spdlog::info("SIGHUP: reading configuration, TLS files and tokens again");
   absl::StatusOr<LoadedConfig> fresh = load();
   if (!fresh.ok()) {
     spdlog::error("reload: the configuration stays as it was: {}", std::string(fresh.status().message()));
-    return server->Reload(running.config);
+    return server->Reload(*active);
   }
-  for (const std::string& key : NeedRestart(running, *fresh))
+  for (const std::string& key : NeedRestart(at_start, *fresh))
     spdlog::warn("reload: {} has changed, which takes effect at the next start", key);
-  SetLogLevel(fresh->config.log_level);
-  server->Reload(fresh->config);
+  *active = fresh->config;
+  SetLogLevel(active->log_level);
+  server->Reload(*active);
 }
 
 int Serve(const LoadedConfig& loaded, const Load& load) {
@@ -61,8 +62,10 @@ int Serve(const LoadedConfig& loaded, const Load& load) {
                (*server)->http_address().empty() ? "off" : (*server)->http_address(), getpid());
   NotifyServiceManager("READY=1");
 
-  const std::string signal =
-      WaitForStop(absl::InfiniteDuration(), [&] { Reload(load, loaded, server->get()); }).value_or("");
+  Config active = loaded.config;
+  const std::string signal = WaitForStop(absl::InfiniteDuration(), [&] {
+                               Reload(load, loaded, &active, server->get());
+                             }).value_or("");
   NotifyServiceManager("STOPPING=1");
   spdlog::info("{}: stopping, up to {} for what was accepted; again: at once", signal,
                absl::FormatDuration(loaded.config.drain_timeout));
