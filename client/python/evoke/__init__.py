@@ -10,6 +10,7 @@ Imports NumPy and gRPC only; evoke.torch (a memory as a module of a network) is 
 
 from ._local import Local, local
 from ._retry import RetryPolicy
+from ._security import Tls
 from .client import Client
 from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, EvokeError, FailedPrecondition, Internal,
                      InvalidArgument, MailboxFull, MemoryLimit, MemoryNotFound, NotFound, PermissionDenied,

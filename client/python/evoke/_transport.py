@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import grpc
 
-from . import _fork, errors
+from . import _fork, _security, errors
 from ._proto import admin_service_pb2_grpc, memory_service_pb2_grpc
 
 DEFAULT_PORT = 7380
@@ -39,13 +39,16 @@ class Transport:
     Thread-safe and fork-safe. Channels are made at the first call and made anew after a fork.
     """
 
-    def __init__(self, addresses: Tuple[str, ...], options: Optional[Dict[str, Any]] = None):
+    def __init__(self, addresses: Tuple[str, ...], options: Optional[Dict[str, Any]] = None,
+                 security: Optional[_security.Security] = None):
         self._addresses = addresses
+        self._security = security or _security.Security(addresses, None, None, None, False)
         merged = dict(_OPTIONS)
         merged.update(options or {})
         self._options = list(merged.items())
         self._changed = threading.Condition()  # guards all below
-        self._stubs: Dict[int, Tuple[grpc.Channel, Any, Any]] = {}  # by position in addresses
+        self._stubs: Dict[int, Tuple[grpc.Channel, Any, Any, Any]] = {}  # by position in addresses
+        self._refused: Any = None  # the metadata whose token the server last refused
         self._current = 0      # position of the address in use
         self._in_flight = 0
         self._forking = False
@@ -55,18 +58,27 @@ class Transport:
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
         """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            return self._attempt(method, request, deadline)
+        except errors.Unauthenticated:
+            # Its owner may have been given another token since the file was read. (A read does not hold the lock.)
+            if self._security.metadata() == self._refused:
+                raise
+        return self._attempt(method, request, deadline)
+
+    def _attempt(self, method: str, request: Any, deadline: Optional[float]) -> Any:
         with self._changed:
             while self._forking:
                 self._changed.wait()
             if self._closed:
                 raise errors.Cancelled("%s: the client is closed" % method, reason="CLIENT_CLOSED")
             position = self._current
-            channel, memory_stub, admin_stub = self._connect(position)
+            channel, memory_stub, admin_stub, metadata = self._connect(position)
             self._in_flight += 1
         try:
             stub = memory_stub if hasattr(memory_stub, method) else admin_stub
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            return getattr(stub, method)(request, timeout=remaining)
+            return getattr(stub, method)(request, timeout=remaining, metadata=metadata)
         except grpc.RpcError as error:
             raise self._failed(method, error, position, channel) from None
         except ValueError as error:  # "Cannot invoke RPC on closed channel!"
@@ -81,20 +93,23 @@ class Transport:
         with self._changed:
             self._closed = True
             stubs, self._stubs = self._stubs, {}
-        for channel, _, _ in stubs.values():
+        for channel, *_ in stubs.values():
             channel.close()
 
     def _connect(self, position: int):
         if position not in self._stubs:
-            channel = grpc.insecure_channel(self._addresses[position], options=self._options)
+            metadata = self._security.metadata()
+            channel = self._security.channel(self._addresses[position], self._options)
             self._stubs[position] = (channel, memory_service_pb2_grpc.MemoryServiceStub(channel),
-                                     admin_service_pb2_grpc.AdminServiceStub(channel))
+                                     admin_service_pb2_grpc.AdminServiceStub(channel), metadata)
         return self._stubs[position]
 
     def _failed(self, method: str, error: grpc.RpcError, position: int, channel: grpc.Channel) -> errors.EvokeError:
         failure = errors.from_rpc_error(error, method)
         with self._changed:
             ours = self._stubs.get(position, (None,))[0] is channel
+            if failure.code == grpc.StatusCode.UNAUTHENTICATED and ours:
+                self._refused = self._stubs.pop(position)[3]  # the next connection reads the token anew
             if failure.code == grpc.StatusCode.UNAVAILABLE and self._current == position:
                 self._current = (position + 1) % len(self._addresses)
             if failure.code == grpc.StatusCode.UNAVAILABLE and not failure.reason and ours:
