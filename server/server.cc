@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
+#include "server/base/machine_memory.h"
 #include "server/base/status_macros.h"
 #include "server/process.h"
 #include "server/service/health.h"
@@ -139,12 +140,18 @@ absl::Status Server::Begin() {
                      .cores = compute_.thread_count(),
                      .engine = config_.engine,
                      .max_memories = config_.max_memories,
+                     .memory_budget_bytes = config_.memory_budget_bytes > 0 ? config_.memory_budget_bytes
+                                                                            : UsableMemoryBytes() / 5 * 4,
                      .keep_records_count = config_.keep_records_count,
                      .keep_records_bytes = config_.keep_records_bytes,
                      .rocksdb = RocksDbResources::Create({.block_cache_bytes = config_.block_cache_bytes,
                                                           .write_buffer_bytes = config_.write_buffer_bytes}),
                      .make_probe = [this](std::string_view memory) { return exporter_.MakeProbe(memory); },
                      .on_state_change = [this] { UpdateHealth(); }}));
+  if (const Catalog::Budget budget = catalog_->budget(); !budget.Fits(0)) {
+    spdlog::warn("the memories need {} bytes of RAM when full, more than the {} of memory-budget-bytes",
+                 budget.planned, budget.bytes);
+  }
   exporter_.ReadFigures([this] { return Figures(); });
 
   context_.catalog = catalog_.get();
@@ -155,6 +162,7 @@ absl::Status Server::Begin() {
   context_.limits.Set(LimitsOf(config_));
   context_.engine = config_.engine;
   context_.max_memories = config_.max_memories;
+  context_.max_open_exports = config_.max_open_exports;
   context_.instance = RandomInstance();
   context_.version = Version();
   context_.arithmetic_fingerprint = fingerprint;

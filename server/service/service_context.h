@@ -62,6 +62,7 @@ struct ServiceContext {
   CurrentLimits limits;
   EngineOptions engine;  // what Status tells of its limits
   uint32_t max_memories = 0;
+  uint32_t max_open_exports = 0;
   std::string instance;  // 16 random bytes
   std::string version;
   uint64_t arithmetic_fingerprint = 0;
