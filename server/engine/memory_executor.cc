@@ -24,6 +24,8 @@ absl::Status Draining() {
 // A reply at the very deadline would come too late.
 constexpr absl::Duration kReplyMargin = absl::Milliseconds(20);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
+constexpr absl::Duration kFirstReopen = absl::Seconds(1);
+constexpr absl::Duration kLastReopen = absl::Seconds(30);
 
 }  // namespace
 
@@ -41,8 +43,10 @@ MemoryExecutor::MemoryExecutor(Options options) : options_(std::move(options)), 
 
 // --- recovery ------------------------------------------------------------------------------------------------------
 
-void MemoryExecutor::Recover() {
-  absl::Status status = OpenAndRecover(/*read_only=*/false);
+void MemoryExecutor::Recover() { RecoverIf(absl::OkStatus()); }
+
+void MemoryExecutor::RecoverIf(absl::Status writable) {
+  absl::Status status = writable.ok() ? OpenAndRecover(/*read_only=*/false) : writable;
   MemoryState state = MemoryState::kServing;
   absl::Status why;
   if (!status.ok() && status.code() != absl::StatusCode::kDataLoss) {
@@ -59,8 +63,10 @@ void MemoryExecutor::Recover() {
   {
     MutexLock lock(&mu_);
     refresh_wanted_ = true;
+    if (state == MemoryState::kServing) reopen_after_ = absl::ZeroDuration();
     PumpSoon();
   }
+  if (state != MemoryState::kServing && !absl::IsDataLoss(why)) ReopenLater();
   MaybeClosed();
 }
 
@@ -68,7 +74,8 @@ absl::Status MemoryExecutor::OpenAndRecover(bool read_only) {
   engine_.reset();
   log_.reset();
   store_.reset();
-  absl::StatusOr<std::unique_ptr<SlotStore>> store = options_.open_store(read_only);
+  absl::StatusOr<std::unique_ptr<SlotStore>> store = std::move(reopened_);
+  if (*store == nullptr) store = options_.open_store(read_only);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
   absl::StatusOr<Recovered> recovered = evoke::Recover({.name = options_.name,
@@ -107,9 +114,60 @@ void MemoryExecutor::Reload(const absl::Status& why) {
     mailbox_.clear();
     mailbox_rows_ = 0;
   }
+  if (absl::IsDataLoss(why)) {
+    // RocksDB met damage. What recovery reads may be whole all the same; then it would be met again, and again.
+    absl::Status refusal;
+    SetState(MemoryState::kFailed, why);
+    {
+      MutexLock lock(&mu_);
+      pumping_ = false;
+      if (!refused.empty()) refusal = Refusal(refused.front());
+    }
+    for (Task& task : refused) task.Fail(refusal);
+    return MaybeClosed();
+  }
   SetState(MemoryState::kLoading, why);
   for (Task& task : refused) task.Fail(Loading());
-  options_.io->Post([self = shared_from_this(), this] { Recover(); });
+  options_.io->Post([self = shared_from_this(), this] {
+    // A store that opens on a full disk would fail at its next commit, and be reloaded for nothing.
+    RecoverIf(options_.disk ? options_.disk->TryWrite() : absl::OkStatus());
+  });
+}
+
+void MemoryExecutor::ReopenLater() {
+  MutexLock lock(&mu_);
+  if (!closed_.ok()) return;
+  reopen_after_ = std::clamp(reopen_after_ * 2, kFirstReopen, kLastReopen);
+  options_.clock->RunAt(options_.clock->Now() + reopen_after_, [weak = weak_from_this(), this] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    MutexLock lock(&mu_);
+    if (closed_.ok()) options_.io->Post([self, this] { TryReopen(); });
+  });
+}
+
+void MemoryExecutor::TryReopen() {
+  if (options_.disk && !options_.disk->Probe().ok()) return ReopenLater();
+  MutexLock lock(&mu_);
+  reopen_wanted_ = closed_.ok();
+  PumpSoon();
+}
+
+// No turn is under way and none begins: readers wait in the mailbox, with the engine that they had.
+void MemoryExecutor::Reopen() {
+  absl::StatusOr<std::unique_ptr<SlotStore>> store = options_.open_store(/*read_only=*/false);
+  if (store.ok()) {
+    reopened_ = *std::move(store);
+    SetState(MemoryState::kLoading, absl::OkStatus());
+    return Recover();
+  }
+  {
+    MutexLock lock(&mu_);
+    pumping_ = false;
+    PumpSoon();
+  }
+  ReopenLater();
+  MaybeClosed();
 }
 
 void MemoryExecutor::SetState(MemoryState state, absl::Status why) {
@@ -146,6 +204,9 @@ absl::Status MemoryExecutor::Refusal(const Task& task) const {
       break;
   }
   if (mutates && mutations_stopped_) return Draining();
+  if (mutates && options_.disk) {
+    if (absl::Status low = options_.disk->Refusal(); !low.ok()) return low;
+  }
   const uint64_t rows = task.mailbox_rows();
   if (mailbox_rows_ > 0 && mailbox_rows_ + rows > options_.engine.mailbox_rows) {
     return MakeError(absl::StatusCode::kResourceExhausted,
@@ -174,7 +235,8 @@ void MemoryExecutor::Submit(Task task) {
 }
 
 void MemoryExecutor::PumpSoon() {
-  if (pumping_ || (mailbox_.empty() && !refresh_wanted_) || state_ == MemoryState::kLoading || state_ == MemoryState::kFailed) return;
+  if (pumping_ || state_ == MemoryState::kLoading) return;
+  if (!reopen_wanted_ && (state_ == MemoryState::kFailed || (mailbox_.empty() && !refresh_wanted_))) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this] { Pump(); });
 }
@@ -216,15 +278,17 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
 void MemoryExecutor::Pump() {
   std::vector<Refused> refused;
   std::vector<Task> turn;
-  bool refresh;
+  bool reopen, refresh;
   {
     MutexLock lock(&mu_);
-    refresh = std::exchange(refresh_wanted_, false);
-    if (!refresh) {
+    reopen = std::exchange(reopen_wanted_, false);
+    refresh = !reopen && std::exchange(refresh_wanted_, false);
+    if (!reopen && !refresh) {
       turn = TakeTurn(&refused);
       if (turn.empty()) pumping_ = false;
     }
   }
+  if (reopen) return options_.io->Post([self = shared_from_this(), this] { Reopen(); });
   if (refresh) return RefreshFigures();
   for (Refused& r : refused) r.task.Fail(r.why);
   if (turn.empty()) return MaybeClosed();
@@ -333,8 +397,16 @@ void MemoryExecutor::RefreshFigures() {
 MemoryFigures MemoryExecutor::figures() const {
   MutexLock lock(&mu_);
   MemoryFigures figures = figures_;
-  figures.state = mutations_stopped_ && state_ == MemoryState::kServing ? MemoryState::kDraining : state_;
+  figures.state = state_;
   figures.why = why_;
+  if (state_ == MemoryState::kServing && mutations_stopped_) {
+    figures.state = MemoryState::kDraining;
+  } else if (state_ == MemoryState::kServing && options_.disk) {
+    if (absl::Status low = options_.disk->Refusal(); !low.ok()) {
+      figures.state = MemoryState::kReadOnly;
+      figures.why = std::move(low);
+    }
+  }
   figures.mailbox_rows = mailbox_rows_;
   figures.slots_loaded = progress_.slots_loaded.load(std::memory_order_relaxed);
   figures.slots_to_load = progress_.slots_to_load.load(std::memory_order_relaxed);

@@ -1,4 +1,7 @@
 // The executor of a memory in this process: mailbox, turns, reload after a failed commit. Contract: executor.h.
+//
+// A memory whose disk refuses writes is read-only, and comes back by itself: every 1 to 30 s the disk is tried, and
+// when it takes writes the store is opened for them, between two turns. Until that succeeds readers keep what they have.
 #pragma once
 
 #include <deque>
@@ -10,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
+#include "server/engine/disk_guard.h"
 #include "server/engine/engine.h"
 #include "server/engine/executor.h"
 #include "server/engine/recovery.h"
@@ -31,6 +35,7 @@ class MemoryExecutor final : public Executor {
     size_t cores = 1;              // threads of `compute`
     // Opens the store; called again after a failed commit.
     std::function<absl::StatusOr<std::unique_ptr<SlotStore>>(bool read_only)> open_store;
+    std::shared_ptr<DiskGuard> disk;     // null: nothing of this memory is on a disk
     std::unique_ptr<EngineProbe> probe;  // may be null
     std::function<void()> on_state_change;
   };
@@ -62,7 +67,13 @@ class MemoryExecutor final : public Executor {
   std::vector<Task> TakeTurn(std::vector<Refused>* refused) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TurnDone(const absl::Status& status);
   void Reload(const absl::Status& why);
+  // Recovers to serving when `writable` is OK and the store opens, else to reading.
+  void RecoverIf(absl::Status writable);
   absl::Status OpenAndRecover(bool read_only);
+  // The way back to writing: a timer, a look at the disk, and between two turns another open.
+  void ReopenLater();
+  void TryReopen();
+  void Reopen();
   void SetState(MemoryState state, absl::Status why);
   void Publish();
   void RefreshFigures();
@@ -87,8 +98,11 @@ class MemoryExecutor final : public Executor {
   MemoryFigures figures_ ABSL_GUARDED_BY(mu_);
   bool refresh_due_ ABSL_GUARDED_BY(mu_) = false;     // a timer will want one
   bool refresh_wanted_ ABSL_GUARDED_BY(mu_) = false;  // before the next turn
+  bool reopen_wanted_ ABSL_GUARDED_BY(mu_) = false;   // as above
+  absl::Duration reopen_after_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();
 
   // Strand only, and the recovering thread while `state_` is kLoading.
+  std::unique_ptr<SlotStore> reopened_;  // what the next recovery takes instead of opening one
   std::unique_ptr<SlotStore> store_;
   std::unique_ptr<TurnLog> log_;
   std::unique_ptr<Engine> engine_;

@@ -210,6 +210,13 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
   *response.mutable_limits() = ToLimits(*shared_);
   for (const auto& executor : shared_->catalog->List())
     *response.add_memories() = ToProto(executor->figures());
+  for (const Alarm& alarm : shared_->alarms ? shared_->alarms->Active() : std::vector<Alarm>()) {
+    v1::Alarm* to = response.add_alarms();
+    to->set_name(alarm.name);
+    to->set_memory(alarm.memory);
+    to->set_message(alarm.message);
+    to->set_active_seconds(absl::ToDoubleSeconds(absl::Now() - alarm.since));
+  }
   rpc->Reply(response);
   return rpc;
 }

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
 #include "server/base/thread_pool.h"
+#include "server/engine/alarms.h"
 #include "server/engine/catalog.h"
 #include "server/service/call_observer.h"
 #include "server/service/convert.h"
@@ -35,6 +36,7 @@ struct ServiceContext {
   Scheduler* admin =
       nullptr;  // for Create and Delete; not the one that commits run on: a Delete waits for them
   CallObserver* observer = nullptr;  // may be null
+  const Alarms* alarms = nullptr;    // may be null
   RequestLimits limits;
   EngineOptions engine;  // what Status tells of its limits
   uint32_t max_memories = 0;

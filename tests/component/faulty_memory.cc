@@ -51,11 +51,22 @@ FaultyMemory::FaultyMemory(const Options& options)
             .no_write_percent = 0,
             .skip_percent = 0}),
       model_(std::make_unique<ModelMemory>(model_spec_)),
-      hashes_({model_->StateHash()}) {}
+      hashes_({model_->StateHash()}),
+      guard_(DiskGuard::Create({.folder = folder_,
+                                .reserve_bytes = options.reserve_bytes,
+                                .clock = &clock_,
+                                .io = io_.get(),
+                                .free_bytes =
+                                    [this] {
+                                      ++looks_;
+                                      return disk_->free_bytes();
+                                    },
+                                .try_write = [this] { return TryWrite(); }})) {}
 
 FaultyMemory::~FaultyMemory() {
   disk_->ReleaseSyncs();
   if (executor_) Stop();
+  guard_->Stop();
   io_.reset();
   compute_.reset();
   std::filesystem::remove_all(folder_);
@@ -79,7 +90,7 @@ absl::StatusOr<std::unique_ptr<SlotStore>> FaultyMemory::OpenStore(bool read_onl
 }
 
 void FaultyMemory::Open() {
-  executor_ = MemoryExecutor::Create({.name = options_.name,
+  executor_ = MemoryExecutor::Create({.name = "m",
                                       .uid = kUid,
                                       .spec = spec_,
                                       .engine = {.shards = 2},
@@ -87,7 +98,8 @@ void FaultyMemory::Open() {
                                       .io = io_.get(),
                                       .clock = &clock_,
                                       .cores = 2,
-                                      .open_store = [this](bool read_only) { return OpenStore(read_only); }});
+                                      .open_store = [this](bool read_only) { return OpenStore(read_only); },
+                                      .disk = guard_});
   executor_->Recover();
 }
 
@@ -196,8 +208,25 @@ InspectReply FaultyMemory::Inspect() const {
   return {};
 }
 
-void FaultyMemory::AwaitState(MemoryState state) const {
-  while (executor_->figures().state != state) std::this_thread::yield();
+void FaultyMemory::AwaitState(MemoryState state) {
+  while (executor_->figures().state != state) {
+    clock_.Advance(absl::Milliseconds(500));
+    std::this_thread::yield();
+  }
+}
+
+void FaultyMemory::AwaitLook() {
+  // The one after the next: it began after this, and when a third begins it has ended.
+  for (const uint64_t before = looks_; looks_ < before + 3;) {
+    clock_.Advance(absl::Seconds(1));
+    std::this_thread::yield();
+  }
+}
+
+absl::Status FaultyMemory::TryWrite() {
+  const rocksdb::Status written = rocksdb::WriteStringToFile(env_.get(), std::string(kProbeBytes, '\0'),
+                                                             folder_ + "/probe", /*should_sync=*/true);
+  return written.ok() ? absl::OkStatus() : absl::UnavailableError(written.ToString());
 }
 
 std::vector<std::string> FaultyMemory::Files(const std::string& ending) const {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <rocksdb/env.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -63,7 +64,7 @@ class FaultyMemory {
     uint64_t seed = 1;
     // So small that nearly every commit is followed by a flush, and a few flushes by a compaction.
     bool flush_often = false;
-    std::string name = "m";
+    uint64_t reserve_bytes = 0;  // of the disk guard
   };
   explicit FaultyMemory(const Options& options);
   ~FaultyMemory();
@@ -81,16 +82,21 @@ class FaultyMemory {
   void TrainUntilOk();
   // A query of one row; "OK", or why not. With `payloads` of everything near.
   std::string Query(bool payloads = false);
-  void AwaitState(MemoryState state) const;
+  // Lets the clock run meanwhile, for the timers.
+  void AwaitState(MemoryState state);
 
   // As a request in the order of the others sees it. Requires: it serves or is read-only.
   InspectReply Inspect() const;
   uint64_t turn() const { return Inspect().state.turn.value; }
+  // Until the guard has looked at what is free now.
+  void AwaitLook();
   uint64_t acknowledged() const { return acknowledged_; }
   uint64_t sent() const { return entries_.size(); }
   const std::shared_ptr<MemoryExecutor>& executor() const { return executor_; }
   FaultFileSystem& disk() { return *disk_; }
   ManualClock& clock() { return clock_; }
+  // What TryWrite, the guard's, writes.
+  static constexpr uint64_t kProbeBytes = 4096;
   std::string store_path() const { return folder_ + "/store"; }
   // Files of the store that end so.
   std::vector<std::string> Files(const std::string& ending) const;
@@ -100,6 +106,7 @@ class FaultyMemory {
 
  private:
   absl::StatusOr<std::unique_ptr<SlotStore>> OpenStore(bool read_only);
+  absl::Status TryWrite();
   Task NextTask(Answer<std::string>* answer) const;
   void AddEntry();
 
@@ -117,6 +124,8 @@ class FaultyMemory {
   std::vector<LogEntry> entries_;  // of mutations 1, 2, ...
   std::vector<Hash128> hashes_;    // after as many mutations
   uint64_t acknowledged_ = 0;
+  std::atomic<uint64_t> looks_{0};
+  std::shared_ptr<DiskGuard> guard_;
   std::shared_ptr<MemoryExecutor> executor_;
 };
 

@@ -230,6 +230,11 @@ void FaultFileSystem::SetFreeBytes(uint64_t bytes) {
   free_bytes_ = bytes;
 }
 
+uint64_t FaultFileSystem::free_bytes() const {
+  const std::lock_guard lock(mu_);
+  return free_bytes_;
+}
+
 void FaultFileSystem::FailReads(const std::string& ending) {
   const std::lock_guard lock(mu_);
   failing_reads_ = ending;

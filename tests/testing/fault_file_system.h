@@ -42,6 +42,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   // What can still be written; a write beyond it is torn and fails, as every new file does. Nothing frees it but this.
   static constexpr uint64_t kUnlimited = ~uint64_t{0};
   void SetFreeBytes(uint64_t bytes);
+  uint64_t free_bytes() const;
 
   // Reads of files with this ending are input/output errors; empty: of none.
   void FailReads(const std::string& ending);
