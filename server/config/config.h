@@ -42,6 +42,7 @@ struct Config {
   uint64_t keep_records_bytes = 0;
   uint64_t block_cache_bytes = 0;  // shared by all memories, as the next one
   uint64_t write_buffer_bytes = 0;
+  uint64_t disk_reserve_bytes = 0;  // free bytes below which writes are refused; 0: none are
   absl::Duration drain_timeout;
   std::string log_level;
   std::string log_format;  // "text" or "json"

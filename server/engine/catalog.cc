@@ -119,6 +119,7 @@ std::shared_ptr<MemoryExecutor> CatalogImpl::MakeExecutor(const std::string& nam
                                  .open_store = [this, uid, spec](bool read_only) {
                                    return OpenStore(uid, spec, /*create=*/false, read_only);
                                  },
+                                 .disk = spec.durability == SpecDurability::kMemory ? nullptr : options_.disk,
                                  .probe = options_.make_probe ? options_.make_probe(name) : nullptr,
                                  .on_state_change = options_.on_state_change});
 }
@@ -296,6 +297,7 @@ absl::StatusOr<Catalog::Created> CatalogImpl::MakeNew(const std::string& name, c
   const MemoryUid uid = wanted_uid.IsZero() ? RandomUid() : wanted_uid;
 
   const bool durable = spec.durability != SpecDurability::kMemory;
+  if (durable && options_.disk) EVOKE_RETURN_IF_ERROR(options_.disk->Refusal());
   if (durable) {
     for (const CatalogEntry& e : entries_) {
       if (e.uid == uid) return BadArgument("uid", absl::StrCat("uid ", uid.ToString(), " is that of another memory"));

@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/base/thread_pool.h"
+#include "server/engine/disk_guard.h"
 #include "server/engine/executor.h"
 #include "server/engine/memory_plan.h"
 #include "storage/data_dir.h"
@@ -39,6 +40,7 @@ class Catalog {
     uint64_t keep_records_count = 4096;                   // of each memory
     uint64_t keep_records_bytes = uint64_t{64} << 20;
     std::shared_ptr<RocksDbResources> rocksdb;
+    std::shared_ptr<DiskGuard> disk;                      // null: writes are tried whatever is free
     // Makes the probe of a memory; may return null. Called once a memory.
     std::function<std::unique_ptr<EngineProbe>(std::string_view memory)> make_probe;
     // Called after any memory's state changed (health follows it); must be quick.

@@ -231,6 +231,14 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
   response.set_arithmetic_fingerprint(absl::StrFormat("%016x", shared_->arithmetic_fingerprint));
   *response.mutable_limits() = ToLimits(*shared_);
   AddMemories(*shared_, rpc->principal(), response.mutable_memories());
+  for (const Alarm& alarm : shared_->alarms ? shared_->alarms->Active() : std::vector<Alarm>()) {
+    if (!alarm.memory.empty() && !rpc->principal().MayName(alarm.memory)) continue;
+    v1::Alarm* to = response.add_alarms();
+    to->set_name(alarm.name);
+    to->set_memory(alarm.memory);
+    to->set_message(alarm.message);
+    to->set_active_seconds(absl::ToDoubleSeconds(absl::Now() - alarm.since));
+  }
   rpc->Reply(response);
   return rpc;
 }
