@@ -118,7 +118,7 @@ bool Engine::Admit(size_t index) {
                                .state_hash = state_.state_hash,
                                .live_count = state_.live_count,
                                .distinct_values = state_.distinct_values,
-                               .sessions = static_cast<uint32_t>(sessions_.count())});
+                               .sessions = static_cast<uint32_t>(state_.sessions)});
     return false;
   }
   item.kind = std::holds_alternative<QueryCall>(task.call)   ? TurnWork::Kind::kQuery

@@ -350,6 +350,24 @@ TEST_F(MemoryExecutorTest, DrainingRefusesAMutationThatWaitsForATurn) {
   EXPECT_EQ(waiting.Reason(), "DRAINING");
 }
 
+TEST_F(MemoryExecutorTest, InspectTellsNothingOfASessionThatItsTurnOnlyOpens) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first, second;
+  Answer<InspectReply> inspect;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  // These share the next turn.
+  Task other = Observe(2, 1, &second);
+  std::get<ObserveCall>(other.call).mutation->session = SessionId::FromView(std::string(16, 'o'));
+  executor->Submit(std::move(other));
+  executor->Submit({.call = InspectCall{.done = inspect.Done()}});
+  faults->commits_wait = false;
+  ASSERT_TRUE(inspect.Wait().ok());
+  EXPECT_EQ(inspect.Wait()->sessions, 1u);
+  EXPECT_EQ(second.Reason(), "OK");
+}
+
 TEST_F(MemoryExecutorTest, TasksThatWaitTogetherShareACommit) {
   Start();
   faults->commits_wait = true;
