@@ -131,11 +131,18 @@ bool Engine::AdmitMutation(size_t index, const MutationId& mutation) {
   TurnWork::Item& item = work_->items[index];
   const absl::StatusOr<Sessions::Verdict> verdict = sessions_.Admit(mutation, work_->turn, &work_->ops);
   if (!verdict.ok()) {
-    item.task.Fail(verdict.status());
+    // Sessions run ahead of the disk: whoever is told of a number as applied must be able to rely on it.
+    if (work_->admitted) {
+      item.kind = TurnWork::Kind::kRefused;
+      item.refusal = verdict.status();
+    } else {
+      item.task.Fail(verdict.status());
+    }
     return false;
   }
   switch (*verdict) {
     case Sessions::Verdict::kApply:
+      work_->admitted = true;
       item.kind = std::holds_alternative<ClearCall>(item.task.call) ? TurnWork::Kind::kClear : TurnWork::Kind::kObserve;
       return true;
     case Sessions::Verdict::kStored:

@@ -170,6 +170,7 @@ void Engine::Committed() {
   TakeState();
   for (TurnWork::Item& item : work_->items) {
     if (item.kind == TurnWork::Kind::kObserve || item.kind == TurnWork::Kind::kClear) item.task.Reply(item.reply);
+    if (item.kind == TurnWork::Kind::kRefused) item.task.Fail(item.refusal);
   }
   for (TurnWork::Item& item : work_->items) {
     if (item.kind != TurnWork::Kind::kRetryInTurn) continue;

@@ -21,6 +21,7 @@ struct Engine::TurnWork {
     kObserve,      // mutations: kept in arrival order
     kClear,
     kRetryInTurn,  // another task of this turn makes its reply
+    kRefused,      // for what an earlier mutation of this turn does: not to be told before that is durable
   };
   struct Item {
     Task task;
@@ -29,6 +30,7 @@ struct Engine::TurnWork {
     std::unique_ptr<BatchPlan> plan;  // kReadObserve, kObserve
     bool resolved = false;            // read or plan is complete
     std::string reply;                // of a mutation, encoded
+    absl::Status refusal;             // kRefused
     QueryReply query;                 // kQuery, while payloads are read
     SlotsReply slots;                 // kSlots
     std::vector<SlotContent> fetched;  // kSlots
@@ -42,6 +44,7 @@ struct Engine::TurnWork {
   ProposeRequest request;  // the first one
   absl::flat_hash_set<int64_t> counted;  // values whose counts were asked for
   std::unique_ptr<TurnView> view;
+  bool admitted = false;  // some mutation was: sessions are ahead of the disk
   std::vector<SessionOp> ops;
   std::shared_ptr<TurnRecord> record;
   Hash128 chain;    // after the record

@@ -368,6 +368,30 @@ TEST_F(MemoryExecutorTest, InspectTellsNothingOfASessionThatItsTurnOnlyOpens) {
   EXPECT_EQ(second.Reason(), "OK");
 }
 
+TEST_F(MemoryExecutorTest, ARefusalThatDependsOnItsOwnTurnIsNotToldBeforeTheCommit) {
+  Start();
+  for (const bool fails : {true, false}) {
+    faults->commits = 0;
+    faults->fail_commit_number = fails ? 2 : 0;
+    faults->commits_wait = true;
+    const uint64_t next = fails ? 2 : 4;
+    Answer<std::string> first, mutation, reused;
+    executor->Submit(Observe(1, next - 1, &first));
+    while (faults->commits == 0) std::this_thread::yield();
+    // These share the next turn.
+    executor->Submit(Observe(2, next, &mutation));
+    executor->Submit(Observe(3, next, &reused));
+    faults->commits_wait = false;
+    EXPECT_EQ(first.Reason(), "OK");
+    EXPECT_EQ(mutation.Reason(), fails ? "COMMIT_UNKNOWN" : "OK");
+    EXPECT_EQ(reused.Reason(), fails ? "COMMIT_UNKNOWN" : "STEP_REUSED");
+    AwaitState(MemoryState::kServing);
+    if (fails) {
+      EXPECT_EQ(Train(2, 2), "turn 2");
+    }
+  }
+}
+
 TEST_F(MemoryExecutorTest, TasksThatWaitTogetherShareACommit) {
   Start();
   faults->commits_wait = true;
