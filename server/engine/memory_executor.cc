@@ -21,6 +21,12 @@ absl::Status Draining() {
                    {.reason = "DRAINING", .retry_delay = absl::Milliseconds(500)});
 }
 
+absl::Status Behind(uint64_t min_turn, uint64_t turn) {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   absl::StrCat("the memory is at turn ", turn, ", the request requires ", min_turn),
+                   {.reason = "BEHIND", .metadata = {{"turn", absl::StrCat(turn)}}});
+}
+
 // A reply at the very deadline would come too late.
 constexpr absl::Duration kReplyMargin = absl::Milliseconds(20);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
@@ -202,7 +208,14 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
     } else if (taken.cancelled && taken.cancelled()) {
       refused->push_back({std::move(taken), absl::CancelledError("the caller has gone")});
     } else if (taken.min_turn > figures_.turn.value) {
-      AwaitTurn(std::move(taken));
+      // What would wait now is not seen by the Close, or the end of mutations, that has just been.
+      const bool draining = mutations_stopped_ && taken.mutation() != nullptr;
+      if (closed_.ok() && !draining) {
+        AwaitTurn(std::move(taken));
+      } else {
+        const absl::Status why = draining ? Draining() : Behind(taken.min_turn, figures_.turn.value);
+        refused->push_back({std::move(taken), why});
+      }
     } else {
       rows += task_rows;
       mutations += taken.mutation() != nullptr;
@@ -285,11 +298,7 @@ void MemoryExecutor::ExpireWaiting() {
     std::move(it, waiting_.end(), std::back_inserter(expired));
     waiting_.erase(it, waiting_.end());
   }
-  for (Task& task : expired) {
-    task.Fail(MakeError(absl::StatusCode::kUnavailable,
-                        absl::StrCat("the memory is at turn ", turn, ", the request requires ", task.min_turn),
-                        {.reason = "BEHIND", .metadata = {{"turn", absl::StrCat(turn)}}}));
-  }
+  for (Task& task : expired) task.Fail(Behind(task.min_turn, turn));
 }
 
 // --- figures -------------------------------------------------------------------------------------------------------

@@ -392,6 +392,31 @@ TEST_F(MemoryExecutorTest, ARefusalThatDependsOnItsOwnTurnIsNotToldBeforeTheComm
   }
 }
 
+TEST_F(MemoryExecutorTest, AnAcceptedTaskThatWouldWaitForATurnIsAnsweredByAClose) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first, read, mutation;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  // In the mailbox when the memory is closed.
+  Task task = Observe(2, 0, &read);
+  task.min_turn = 9;
+  executor->Submit(std::move(task));
+  task = Observe(2, 2, &mutation);
+  task.min_turn = 9;
+  executor->Submit(std::move(task));
+  executor->StopMutations();
+  Answer<bool> closed;
+  executor->Close(absl::UnavailableError("closed"), [done = closed.Done()] { done(true); });
+  faults->commits_wait = false;
+  EXPECT_TRUE(closed.Wait().ok());
+  executor.reset();
+  EXPECT_EQ(first.Reason(), "OK");
+  ASSERT_TRUE(read.come() && mutation.come());
+  EXPECT_EQ(read.Reason(), "BEHIND");
+  EXPECT_EQ(mutation.Reason(), "DRAINING");
+}
+
 TEST_F(MemoryExecutorTest, TasksThatWaitTogetherShareACommit) {
   Start();
   faults->commits_wait = true;
