@@ -90,6 +90,7 @@ void Engine::AdmitAll() {
     const auto kind = work_->items[i].kind;
     flush |= kind == TurnWork::Kind::kSlots || kind == TurnWork::Kind::kClear;
   }
+  At(TurnEdge::kAdmitted);
   // Slots are read from the shards as they are, and Clear has no writes to lay over them: no lag then.
   Begin(&Engine::PackAndPropose, Phase::kApply);
   if (flush) {
