@@ -103,6 +103,9 @@ void History::Written(const TurnRecord& record) {
   State next{.sessions = now().sessions, .epoch = now().epoch};
   size_t mutations = 0;
   for (const SessionOp& op : record.sessions) {
+    if (op.kind == SessionOp::Kind::kAcknowledge) {
+      EXPECT_LE(op.number, claimed_[op.session]) << "drops replies that nobody has acknowledged";
+    }
     if (op.kind != SessionOp::Kind::kOutcome) continue;
     ++mutations;
     Play(op, record, memory.get(), &next.epoch);

@@ -34,6 +34,7 @@ void Judge::Mutation(const Call& call, const absl::StatusOr<std::string>& answer
     if (disk_->options().fsync) {
       EXPECT_LE(applied->turn, disk_->durable_turn().value) << "acknowledged, but not durable";
     }
+    EXPECT_GT(std::min(call.deadline, call.cancelled_at), turn_began_) << "came into a turn too late";
     history_->Acknowledge(applied->turn);
     return;
   }
@@ -74,13 +75,14 @@ void Judge::Refusal(const Call& call, const absl::Status& status) {
     }
     EXPECT_GT(call.min_turn, 0u);
   } else if (status.code() == absl::StatusCode::kCancelled) {
-    EXPECT_TRUE(call.cancelled);
+    EXPECT_LE(call.cancelled_at, world_->now());
   } else if (reason == "MAILBOX_FULL") {
     EXPECT_TRUE(DetailOf(status)->retry_delay.has_value());
   } else {
     // What needs no cause to be seen from here: starting, stopping, and reads that the disk failed. A read
     // shares the fate of its turn.
-    static const std::set<std::string> kPassing = {"LOADING", "DRAINING", "MEMORY_FAILED", "UNAVAILABLE",
+    static const std::set<std::string> kPassing = {"LOADING",       "DRAINING",    "MEMORY_FAILED",
+                                                   "UNAVAILABLE",   "CORRUPT_ROW", "CORRUPT_MEMORY",
                                                    "COMMIT_UNKNOWN"};
     EXPECT_EQ(kPassing.count(reason), 1u) << status;
   }
@@ -96,6 +98,7 @@ const History::State* Judge::Reflected(const Call& call, const StateName& name) 
     EXPECT_GE(name.turn.value, call.acknowledged) << "an acknowledged turn is not seen";
   }
   EXPECT_GE(name.turn.value, call.min_turn);
+  EXPECT_GT(std::min(call.deadline, call.cancelled_at), turn_began_) << "came into a turn too late";
   const History::State& state = history_->at(name.turn.value);
   EXPECT_EQ(name.epoch.value, state.epoch);
   EXPECT_EQ(name.step.value, state.memory->step());

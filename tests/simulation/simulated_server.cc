@@ -81,10 +81,9 @@ void SimulatedServer::Start(const EngineOptions& engine) {
     Kill(where, /*power_fails=*/world_->bits().Percent(25));
   };
   EngineOptions options = engine;
-  options.at_edge = [life](TurnEdge edge) {
-    static constexpr const char* kNames[] = {"admitted",   "proposed",  "reads known",  "deciding", "decided",
-                                             "committing", "committed", "acknowledged", "applied",  "failed"};
-    life->at(kNames[static_cast<int>(edge)]);
+  options.at_edge = [this, life](TurnEdge edge) {
+    if (edge == TurnEdge::kAdmitted && life->alive) judge_.set_turn_began(world_->now());
+    life->at(kPlacesOfDeath[static_cast<int>(edge)]);
   };
   executor_ = MemoryExecutor::Create({.name = "simulated",
                                       .uid = options_.uid,
@@ -119,7 +118,7 @@ void SimulatedServer::Kill(const char* why, bool power_fails) {
   world_->Note(absl::StrCat(power_fails ? "power fails: " : "killed: ", why));
   life_->alive = false;
   power_fails_ = power_fails;
-  ++deaths_;
+  ++deaths_[why];
 }
 
 void SimulatedServer::ShutDown() {

@@ -155,9 +155,7 @@ void Trainer::Attempt(const PendingPtr& pending) {
   call->first_unacknowledged = acknowledge ? pending_.front()->body->number : 0;
   if (!finishing_) {
     AddConditions(call.get());
-    if (bits().Percent(2)) {
-      world_->After(world_->RandomDelay(absl::Milliseconds(100)), [call] { call->cancelled = true; });
-    }
+    if (bits().Percent(2)) call->cancelled_at = world_->now() + world_->RandomDelay(absl::Milliseconds(100));
   }
   Send(call, [this, pending](const Answer& answer) { Answered(pending, answer); });
   world_->After(options_.patience + world_->RandomDelay(options_.patience), [this, pending, attempt] {
