@@ -90,6 +90,7 @@ void Engine::AdmitAll() {
     const auto kind = work_->items[i].kind;
     flush |= kind == TurnWork::Kind::kSlots || kind == TurnWork::Kind::kClear || kind == TurnWork::Kind::kImport;
   }
+  At(TurnEdge::kAdmitted);
   // Slots are read from the shards as they are, and Clear and Import have nothing to lay over them: no lag then.
   Begin(&Engine::PackAndPropose, Phase::kApply);
   if (flush) {
@@ -126,7 +127,7 @@ bool Engine::Admit(size_t index) {
                                .state_hash = state_.state_hash,
                                .live_count = state_.live_count,
                                .distinct_values = state_.distinct_values,
-                               .sessions = static_cast<uint32_t>(sessions_.count())});
+                               .sessions = static_cast<uint32_t>(state_.sessions)});
     return false;
   }
   item.kind = std::holds_alternative<QueryCall>(task.call)   ? TurnWork::Kind::kQuery
@@ -149,11 +150,18 @@ bool Engine::AdmitMutation(size_t index, const MutationId& mutation) {
   TurnWork::Item& item = work_->items[index];
   const absl::StatusOr<Sessions::Verdict> verdict = sessions_.Admit(mutation, work_->turn, &work_->ops);
   if (!verdict.ok()) {
-    item.task.Fail(verdict.status());
+    // Sessions run ahead of the disk: whoever is told of a number as applied must be able to rely on it.
+    if (work_->admitted) {
+      item.kind = TurnWork::Kind::kRefused;
+      item.refusal = verdict.status();
+    } else {
+      item.task.Fail(verdict.status());
+    }
     return false;
   }
   switch (*verdict) {
     case Sessions::Verdict::kApply:
+      work_->admitted = true;
       item.kind = std::holds_alternative<ClearCall>(item.task.call) ? TurnWork::Kind::kClear : TurnWork::Kind::kObserve;
       return true;
     case Sessions::Verdict::kStored:

@@ -114,6 +114,9 @@ class Engine {
   void Report();
   ReadPoint ShardPoint() const;
   StateName NameAfter(Step step) const;
+  void At(TurnEdge edge) const {
+    if (options_.at_edge) options_.at_edge(edge);
+  }
   uint32_t Ask(uint32_t count) const { return options_.ask_one_at_a_time ? std::min(count, 1u) : count; }
 
   // Counts completions that are under way; the step `next` runs on the strand when all have come.

@@ -20,6 +20,7 @@ absl::Status Unreadable(const absl::Status& status) {
 }  // namespace
 
 void Engine::AnswerReads() {
+  At(TurnEdge::kProposed);
   Need need;
   for (size_t i = 0; i < work_->items.size(); ++i) {
     TurnWork::Item& item = work_->items[i];
@@ -131,6 +132,7 @@ void Engine::SendSlots(size_t index) {
 
 // Payloads and stored replies are read before the turn's commit can change them.
 void Engine::SendReads() {
+  At(TurnEdge::kReadsKnown);
   Begin(&Engine::Decide, Phase::kReply);
   for (size_t i = 0; i < work_->items.size(); ++i) {
     TurnWork::Item& item = work_->items[i];

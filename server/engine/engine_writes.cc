@@ -48,6 +48,7 @@ bool Engine::ResolvePlan(size_t index, Need* need) {
 }
 
 void Engine::Decide() {
+  At(TurnEdge::kDeciding);
   const absl::Time began = clock_->Now();
   for (size_t i = 0; i < work_->items.size(); ++i) {
     TurnWork::Item& item = work_->items[i];
@@ -146,8 +147,10 @@ void Engine::WriteSlots() {
 // --- commit, acknowledge, apply ------------------------------------------------------------------------------------
 
 void Engine::Commit() {
+  At(TurnEdge::kDecided);
   Begin(&Engine::Committed, Phase::kCommit);
   log_->Append(work_->record, ExpectStatus());
+  At(TurnEdge::kCommitting);
   CountEvicted();
   Ready();
 }
@@ -171,11 +174,13 @@ void Engine::CountEvicted() {
 }
 
 void Engine::Committed() {
+  At(TurnEdge::kCommitted);
   TakeState();
   for (TurnWork::Item& item : work_->items) {
     const bool wrote = item.kind == TurnWork::Kind::kObserve || item.kind == TurnWork::Kind::kClear ||
                        item.kind == TurnWork::Kind::kImport;
     if (wrote) item.task.Reply(item.reply);
+    if (item.kind == TurnWork::Kind::kRefused) item.task.Fail(item.refusal);
   }
   for (TurnWork::Item& item : work_->items) {
     if (item.kind != TurnWork::Kind::kRetryInTurn) continue;
@@ -187,6 +192,7 @@ void Engine::Committed() {
       }
     }
   }
+  At(TurnEdge::kAcknowledged);
   unapplied_.push_back({work_->record, std::move(work_->effects)});
   // Acknowledged before it is applied: the next turn asks the shards after the Apply, in their order.
   Begin(&Engine::Applied, Phase::kApply);
@@ -215,7 +221,10 @@ void Engine::TakeState() {
   work_->report.committed = true;
 }
 
-void Engine::Applied() { Finish(); }
+void Engine::Applied() {
+  At(TurnEdge::kApplied);
+  Finish();
+}
 
 void Engine::Finish() {
   Report();
@@ -225,6 +234,7 @@ void Engine::Finish() {
 }
 
 void Engine::Fail(const absl::Status& why) {
+  At(TurnEdge::kFailed);
   const absl::Status unknown = MakeError(
       absl::StatusCode::kUnavailable,
       absl::StrCat("the outcome is not known until the memory is reloaded; retry with the same number (", why.message(),

@@ -27,6 +27,20 @@
 
 namespace evoke {
 
+// The edges of a turn's state machine, in order: where the end of the process means one thing before and another after.
+enum class TurnEdge : uint8_t {
+  kAdmitted,      // nothing but refusals was answered
+  kProposed,      // the shards have answered; again after every second request for reads
+  kReadsKnown,    // before the reads are sent
+  kDeciding,      // the reads are sent; again after every second request
+  kDecided,       // the record is built
+  kCommitting,    // ... and given to the log
+  kCommitted,     // durable, and nobody knows
+  kAcknowledged,  // everybody knows, and it is not applied
+  kApplied,
+  kFailed,        // instead: the commit, and nobody knows
+};
+
 // Options of the process for every memory. None of them changes a bit of any answer.
 struct EngineOptions {
   uint32_t shards = 0;                 // parts searched in parallel; 0: min(cores, partitions)
@@ -39,6 +53,7 @@ struct EngineOptions {
   uint64_t max_reply_bytes = uint64_t{64} << 20;  // stored replies a memory
   bool ask_one_at_a_time = false;      // tests: ask shards for 1 of everything, so that second requests are exercised
   uint32_t apply_lag_turns = 0;        // tests: shards are that many turns late
+  std::function<void(TurnEdge)> at_edge;  // simulation: hears of every edge, on the strand; else empty
 };
 
 enum class MemoryState : uint8_t { kLoading = 1, kServing = 2, kReadOnly = 3, kFailed = 4, kDraining = 5 };

@@ -18,6 +18,12 @@ absl::Status Loading() {
 
 absl::Status Gone() { return absl::CancelledError("the caller has gone"); }
 
+absl::Status Behind(uint64_t min_turn, uint64_t turn) {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   absl::StrCat("the memory is at turn ", turn, ", the request requires ", min_turn),
+                   {.reason = "BEHIND", .metadata = {{"turn", absl::StrCat(turn)}}});
+}
+
 // A reply at the very deadline would come too late.
 constexpr absl::Duration kReplyMargin = absl::Milliseconds(20);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
@@ -123,7 +129,14 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
     } else if (gone(task)) {
       refused->push_back({std::move(task), Gone()});
     } else if (task.min_turn > figures_.turn.value) {
-      AwaitTurn(std::move(task));
+      // What would wait now is not seen by the Close, or the end of mutations, that has just been.
+      const bool draining = mutations_stopped_ && task.mutation() != nullptr;
+      if (closed_.ok() && !draining) {
+        AwaitTurn(std::move(task));
+      } else {
+        const absl::Status why = draining ? Draining() : Behind(task.min_turn, figures_.turn.value);
+        refused->push_back({std::move(task), why});
+      }
     } else {
       return true;
     }
@@ -198,11 +211,7 @@ void MemoryExecutor::ExpireWaiting() {
     const bool all = !closed_.ok();
     expired = mailbox_.TakeParked([&](const Task& t) { return all || t.deadline - kReplyMargin <= now; });
   }
-  for (Task& task : expired) {
-    task.Fail(MakeError(absl::StatusCode::kUnavailable,
-                        absl::StrCat("the memory is at turn ", turn, ", the request requires ", task.min_turn),
-                        {.reason = "BEHIND", .metadata = {{"turn", absl::StrCat(turn)}}}));
-  }
+  for (Task& task : expired) task.Fail(Behind(task.min_turn, turn));
 }
 
 // --- figures -------------------------------------------------------------------------------------------------------

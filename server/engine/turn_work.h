@@ -22,6 +22,7 @@ struct Engine::TurnWork {
     kClear,
     kImport,
     kRetryInTurn,  // another task of this turn makes its reply
+    kRefused,      // for what an earlier mutation of this turn does: not to be told before that is durable
   };
   struct Item {
     Task task;
@@ -30,6 +31,7 @@ struct Engine::TurnWork {
     std::unique_ptr<BatchPlan> plan;  // kReadObserve, kObserve
     bool resolved = false;            // read or plan is complete
     std::string reply;                // of a mutation, encoded
+    absl::Status refusal;             // kRefused
     QueryReply query;                 // kQuery, while payloads are read
     SlotsReply slots;                 // kSlots
     std::vector<SlotContent> fetched;  // kSlots, kImport: those of its slots that are live
@@ -44,6 +46,7 @@ struct Engine::TurnWork {
   ProposeRequest request;  // the first one
   absl::flat_hash_set<int64_t> counted;  // values whose counts were asked for
   std::unique_ptr<TurnView> view;
+  bool admitted = false;  // some mutation was: sessions are ahead of the disk
   std::vector<SessionOp> ops;
   std::shared_ptr<TurnRecord> record;
   Hash128 chain;    // after the record

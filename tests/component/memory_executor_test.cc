@@ -399,6 +399,73 @@ TEST_F(MemoryExecutorTest, DrainingRefusesAMutationThatWaitsForATurn) {
   EXPECT_EQ(waiting.Reason(), "DRAINING");
 }
 
+TEST_F(MemoryExecutorTest, InspectTellsNothingOfASessionThatItsTurnOnlyOpens) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first, second;
+  Answer<InspectReply> inspect;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  // These share the next turn.
+  Task other = Observe(2, 1, &second);
+  std::get<ObserveCall>(other.call).mutation->session = SessionId::FromView(std::string(16, 'o'));
+  executor->Submit(std::move(other));
+  executor->Submit({.call = InspectCall{.done = inspect.Done()}});
+  faults->commits_wait = false;
+  ASSERT_TRUE(inspect.Wait().ok());
+  EXPECT_EQ(inspect.Wait()->sessions, 1u);
+  EXPECT_EQ(second.Reason(), "OK");
+}
+
+TEST_F(MemoryExecutorTest, ARefusalThatDependsOnItsOwnTurnIsNotToldBeforeTheCommit) {
+  Start();
+  for (const bool fails : {true, false}) {
+    faults->commits = 0;
+    faults->fail_commit_number = fails ? 2 : 0;
+    faults->commits_wait = true;
+    const uint64_t next = fails ? 2 : 4;
+    Answer<std::string> first, mutation, reused;
+    executor->Submit(Observe(1, next - 1, &first));
+    while (faults->commits == 0) std::this_thread::yield();
+    // These share the next turn.
+    executor->Submit(Observe(2, next, &mutation));
+    executor->Submit(Observe(3, next, &reused));
+    faults->commits_wait = false;
+    EXPECT_EQ(first.Reason(), "OK");
+    EXPECT_EQ(mutation.Reason(), fails ? "COMMIT_UNKNOWN" : "OK");
+    EXPECT_EQ(reused.Reason(), fails ? "COMMIT_UNKNOWN" : "STEP_REUSED");
+    AwaitState(MemoryState::kServing);
+    if (fails) {
+      EXPECT_EQ(Train(2, 2), "turn 2");
+    }
+  }
+}
+
+TEST_F(MemoryExecutorTest, AnAcceptedTaskThatWouldWaitForATurnIsAnsweredByAClose) {
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first, read, mutation;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  // In the mailbox when the memory is closed.
+  Task task = Observe(2, 0, &read);
+  task.min_turn = 9;
+  executor->Submit(std::move(task));
+  task = Observe(2, 2, &mutation);
+  task.min_turn = 9;
+  executor->Submit(std::move(task));
+  executor->StopMutations();
+  Answer<bool> closed;
+  executor->Close(absl::UnavailableError("closed"), [done = closed.Done()] { done(true); });
+  faults->commits_wait = false;
+  EXPECT_TRUE(closed.Wait().ok());
+  executor.reset();
+  EXPECT_EQ(first.Reason(), "OK");
+  ASSERT_TRUE(read.come() && mutation.come());
+  EXPECT_EQ(read.Reason(), "BEHIND");
+  EXPECT_EQ(mutation.Reason(), "DRAINING");
+}
+
 TEST_F(MemoryExecutorTest, TasksThatWaitTogetherShareACommit) {
   Start();
   faults->commits_wait = true;

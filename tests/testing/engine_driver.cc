@@ -60,6 +60,19 @@ MemorySpec ToServerSpec(const ModelSpec& m) {
           .payload_history = static_cast<uint32_t>(m.payload_history)};
 }
 
+RowSet PackRows(const std::vector<ModelRow>& rows, uint32_t key_dim) {
+  RowSet set{.dim = key_dim};
+  set.unit.assign(rows.size() * key_dim, 0);
+  set.norms.assign(rows.size(), 0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    set.skip.push_back(rows[i].skip);
+    if (rows[i].skip) continue;
+    EVOKE_CHECK(NormaliseEmbedding(rows[i].x.data(), static_cast<int>(key_dim), &set.unit[i * key_dim],
+                                   &set.norms[i]) == RowCheck::kOk);
+  }
+  return set;
+}
+
 EngineDriver::EngineDriver(Options options)
     : options_(std::move(options)),
       spec_([this] {
@@ -129,19 +142,6 @@ absl::Status EngineDriver::RunTurn(std::vector<Task> tasks) {
   return verdict;
 }
 
-RowSet EngineDriver::Pack(const std::vector<ModelRow>& rows) const {
-  RowSet set{.dim = spec_.key_dim};
-  set.unit.assign(rows.size() * spec_.key_dim, 0);
-  set.norms.assign(rows.size(), 0);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    set.skip.push_back(rows[i].skip);
-    if (rows[i].skip) continue;
-    EVOKE_CHECK(NormaliseEmbedding(rows[i].x.data(), static_cast<int>(spec_.key_dim), &set.unit[i * spec_.key_dim],
-                                   &set.norms[i]) == RowCheck::kOk);
-  }
-  return set;
-}
-
 MutationId EngineDriver::NextMutation() {
   MutationId id{.number = ++number_, .first_unacknowledged = number_, .opened_after = 0};
   std::memcpy(id.session.bytes.data(), &session_, sizeof(session_));
@@ -151,7 +151,7 @@ MutationId EngineDriver::NextMutation() {
 
 Task EngineDriver::ObserveTask(const std::vector<ModelRow>& rows, absl::StatusOr<ObserveReply>* result,
                                ObserveForm form, bool confidence_gradient) {
-  ObserveCall call{.rows = Pack(rows), .form = form, .confidence_gradient = confidence_gradient};
+  ObserveCall call{.rows = PackRows(rows, spec_.key_dim), .form = form, .confidence_gradient = confidence_gradient};
   bool writes = false;
   bool payloads = false;
   for (const ModelRow& row : rows) {
@@ -183,7 +183,7 @@ Task EngineDriver::QueryTask(const std::vector<std::vector<float>>& rows, uint32
                              absl::StatusOr<QueryReply>* result) {
   std::vector<ModelRow> model_rows;
   for (const auto& x : rows) model_rows.push_back({.x = x});
-  QueryCall call{.rows = Pack(model_rows),
+  QueryCall call{.rows = PackRows(model_rows, spec_.key_dim),
                  .k = k,
                  .inverse_temperature = spec_.inverse_temperature,
                  .neighbors = true,

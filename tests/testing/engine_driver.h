@@ -21,6 +21,8 @@
 namespace evoke::testing {
 
 MemorySpec ToServerSpec(const ModelSpec& spec);
+// Normalised, as the service hands rows to an engine. Rows must be legal.
+RowSet PackRows(const std::vector<ModelRow>& rows, uint32_t key_dim);
 
 class EngineDriver {
  public:
@@ -58,7 +60,6 @@ class EngineDriver {
  private:
   class Probe;
   void Start();
-  RowSet Pack(const std::vector<ModelRow>& rows) const;
   MutationId NextMutation();
 
   const Options options_;
