@@ -38,7 +38,7 @@ struct Call {
   std::optional<uint64_t> epoch;
   uint64_t min_turn = 0;
   absl::Time deadline = absl::InfiniteFuture();
-  bool cancelled = false;
+  absl::Time cancelled_at = absl::InfiniteFuture();
 
   // --- for the judge ---
   uint64_t era = 0;           // see History

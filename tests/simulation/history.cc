@@ -34,8 +34,7 @@ History::History(Options options) : options_(std::move(options)) {
   StartFollowing();
 }
 
-// --- replies
-// -------------------------------------------------------------------------------------------------------
+// --- replies -----------------------------------------------------------------------------------------------
 
 std::string History::Encode(const ObserveReply& r) {
   std::string bytes = absl::StrCat("turn ", r.state.turn.value, " step ", r.state.step.value, " epoch ",
@@ -66,8 +65,7 @@ const ObserveReply* History::Reply(const std::string& bytes) const {
   return it == replies_.end() ? nullptr : &it->second;
 }
 
-// --- the disk
-// ------------------------------------------------------------------------------------------------------
+// --- the disk ----------------------------------------------------------------------------------------------
 
 void History::Play(const SessionOp& op, const TurnRecord& record, ModelMemory* memory, uint64_t* epoch) {
   const auto found = bodies_.find(op.digest);
@@ -103,6 +101,9 @@ void History::Written(const TurnRecord& record) {
   State next{.sessions = now().sessions, .epoch = now().epoch};
   size_t mutations = 0;
   for (const SessionOp& op : record.sessions) {
+    if (op.kind == SessionOp::Kind::kAcknowledge) {
+      EXPECT_LE(op.number, claimed_[op.session]) << "drops replies that nobody has acknowledged";
+    }
     if (op.kind != SessionOp::Kind::kOutcome) continue;
     ++mutations;
     Play(op, record, memory.get(), &next.epoch);
@@ -136,8 +137,7 @@ void History::Truncate(uint64_t turn) {
   StartFollowing();
 }
 
-// --- records
-// -------------------------------------------------------------------------------------------------------
+// --- records -----------------------------------------------------------------------------------------------
 
 void History::StartFollowing() {
   followers_.clear();
@@ -184,8 +184,7 @@ void History::CheckRecords(const StoreImage& image) const {
   EXPECT_EQ(next.value, turn() + 1);
 }
 
-// --- the judge
-// -----------------------------------------------------------------------------------------------------
+// --- the judge ---------------------------------------------------------------------------------------------
 
 const History::Applied* History::FindApplied(const Hash128& digest) const {
   const auto it = applied_.find(digest);

@@ -49,6 +49,10 @@ class History {
 
   // Before it is sent for the first time.
   void Intend(std::shared_ptr<const MutationBody> body) { bodies_[body->digest] = std::move(body); }
+  // A call came that says which replies its client has.
+  void Claim(const MutationId& id) {
+    claimed_[id.session] = std::max(claimed_[id.session], id.first_unacknowledged);
+  }
   // As ObserveCall::encode: the bytes hold every bit of the reply, and the reply is remembered by them.
   std::string Encode(const ObserveReply& reply);
   std::string Encode(const ClearReply& reply);
@@ -83,6 +87,7 @@ class History {
   const Options options_;
   std::map<Hash128, std::shared_ptr<const MutationBody>> bodies_;
   std::map<std::string, ObserveReply> replies_;
+  std::map<SessionId, uint64_t> claimed_;
   std::vector<State> states_;  // by turn
   std::map<Hash128, Applied> applied_;
   std::vector<ShardState> followers_;  // shards that see nothing but slices of the records

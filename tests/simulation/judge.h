@@ -20,6 +20,10 @@ class Judge {
   Judge(const VirtualWorld* world, const SimulatedDisk* disk, History* history, uint32_t key_dim)
       : world_(world), disk_(disk), history_(history), key_dim_(key_dim) {}
 
+  // A process began.
+  void Started();
+  // Tasks of a turn were looked at just now.
+  void TurnBegan();
   // A memory that closes tells what waits for a turn at once.
   void set_stopping(bool stopping) { stopping_ = stopping; }
 
@@ -42,6 +46,8 @@ class Judge {
   History* const history_;
   const uint32_t key_dim_;
   bool stopping_ = false;
+  absl::Time turn_began_ = absl::InfinitePast();
+  uint64_t turn_before_ = 0;  // of the turn that began last
 };
 
 // The reason of a status, or the name of its code where it has none.

@@ -99,7 +99,8 @@ class SimulatedStore final : public SlotStore {
     if (!Usable().ok()) return Usable();
     if (!disk_->world_->bits().Percent(fault_percent)) return absl::OkStatus();
     disk_->world_->Note("a read fails");
-    return absl::UnavailableError("injected: a read failed");
+    return disk_->world_->bits().Percent(50) ? absl::DataLossError("injected: a damaged row")
+                                             : absl::UnavailableError("injected: a read failed");
   }
 
   SimulatedDisk* const disk_;

@@ -63,8 +63,7 @@ SimulatedServer::~SimulatedServer() {
   Settle();
 }
 
-// --- lives
-// ---------------------------------------------------------------------------------------------------------
+// --- lives -------------------------------------------------------------------------------------------------
 
 void SimulatedServer::Start(const EngineOptions& engine) {
   world_->Note(absl::StrCat("start, shards ", engine.shards, ", lag ", engine.apply_lag_turns));
@@ -73,7 +72,7 @@ void SimulatedServer::Start(const EngineOptions& engine) {
   next_owner_ += 2;
   unanswered_ = 0;
   stopped_ = power_fails_ = false;
-  judge_.set_stopping(false);
+  judge_.Started();
   const std::shared_ptr<Life> life = life_;
   life->at = [this, life = life.get()](const char* where) {
     if (!life->alive || world_->bits().Below(10000) >= static_cast<uint64_t>(options_.deaths_per_10000))
@@ -81,10 +80,9 @@ void SimulatedServer::Start(const EngineOptions& engine) {
     Kill(where, /*power_fails=*/world_->bits().Percent(25));
   };
   EngineOptions options = engine;
-  options.at_edge = [life](TurnEdge edge) {
-    static constexpr const char* kNames[] = {"admitted",   "proposed",  "reads known",  "deciding", "decided",
-                                             "committing", "committed", "acknowledged", "applied",  "failed"};
-    life->at(kNames[static_cast<int>(edge)]);
+  options.at_edge = [this, life](TurnEdge edge) {
+    if (edge == TurnEdge::kAdmitted && life->alive) judge_.TurnBegan();
+    life->at(kPlacesOfDeath[static_cast<int>(edge)]);
   };
   executor_ = MemoryExecutor::Create({.name = "simulated",
                                       .uid = options_.uid,
@@ -119,7 +117,7 @@ void SimulatedServer::Kill(const char* why, bool power_fails) {
   world_->Note(absl::StrCat(power_fails ? "power fails: " : "killed: ", why));
   life_->alive = false;
   power_fails_ = power_fails;
-  ++deaths_;
+  ++deaths_[why];
 }
 
 void SimulatedServer::ShutDown() {

@@ -6,8 +6,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
-#include <optional>
+#include <string>
 
 #include "server/engine/memory_executor.h"
 #include "tests/simulation/call.h"
@@ -20,6 +21,12 @@ namespace evoke::testing {
 
 class SimulatedServer {
  public:
+  // Where it may die with a meaning of its own: at each TurnEdge, in their order, then in the store.
+  static constexpr const char* kPlacesOfDeath[] = {
+      "admitted",           "proposed",       "reads known",   "deciding",         "decided",
+      "committing",         "committed",      "acknowledged",  "applied",          "failed",
+      "commit not written", "commit written", "commit synced", "opening the store"};
+
   struct Options {
     MemorySpec spec;
     MemoryUid uid;
@@ -43,7 +50,8 @@ class SimulatedServer {
   bool running() const { return executor_ != nullptr; }
   MemoryState state() const { return executor_ ? executor_->figures().state : MemoryState::kFailed; }
   size_t unanswered() const { return unanswered_; }
-  uint64_t deaths() const { return deaths_; }
+  // How often it died, and where: a TurnEdge, a place inside a commit, or by whom.
+  const std::map<std::string, uint64_t>& deaths() const { return deaths_; }
   uint64_t lost_turns() const { return lost_turns_; }  // written, and not left when the power had failed
   void set_deaths_per_10000(int deaths) { options_.deaths_per_10000 = deaths; }
 
@@ -78,7 +86,7 @@ class SimulatedServer {
   bool stopped_ = false;  // an orderly end: nothing may be left unanswered
   bool power_fails_ = false;
   size_t unanswered_ = 0;
-  uint64_t deaths_ = 0;
+  std::map<std::string, uint64_t> deaths_;
   uint64_t lost_turns_ = 0;
 };
 

@@ -25,8 +25,9 @@ std::function<void(absl::StatusOr<T>)> SimulatedServer::Answered(
 }
 
 Task SimulatedServer::TaskOf(const std::shared_ptr<Call>& call, const Reply& reply) {
-  Task task{
-      .deadline = call->deadline, .cancelled = [call] { return call->cancelled; }, .epoch = call->epoch};
+  Task task{.deadline = call->deadline,
+            .cancelled = [call, world = world_] { return call->cancelled_at <= world->now(); },
+            .epoch = call->epoch};
   task.min_turn = call->min_turn;
   const uint32_t dim = options_.spec.key_dim;
   const auto name = [](const StateName& state, Answer* answer) {
@@ -118,6 +119,7 @@ Task SimulatedServer::TaskOf(const std::shared_ptr<Call>& call, const Reply& rep
 void SimulatedServer::Deliver(std::shared_ptr<Call> call, Reply reply) {
   if (!process_ || !life_->alive) return;
   call->arrived = history_->turn();
+  if (call->mutation) history_->Claim(call->id());
   ++unanswered_;
   executor_->Submit(TaskOf(call, reply));
 }

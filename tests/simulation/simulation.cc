@@ -52,8 +52,7 @@ Simulation::Simulation(uint64_t seed) : seed_(seed), world_(seed) {
   AddTrainers();
 }
 
-// --- the run
-// -------------------------------------------------------------------------------------------------------
+// --- the run -----------------------------------------------------------------------------------------------
 
 void Simulation::Restart() {
   if (!server_->running()) server_->Start(ChooseEngine());
@@ -156,15 +155,14 @@ void Simulation::Settle() {
   }
 }
 
-// --- what is told
-// --------------------------------------------------------------------------------------------------
+// --- what is told ------------------------------------------------------------------------------------------
 
 Simulation::Totals Simulation::totals() const {
   Totals totals{.turns = history_->turn(),
-                .deaths = server_->deaths(),
                 .failed_commits = disk_->failed_commits(),
                 .lost_turns = server_->lost_turns(),
-                .eras = history_->era()};
+                .eras = history_->era(),
+                .deaths = server_->deaths()};
   for (const auto& trainer : trainers_) {
     totals.mutations += trainer->counts().mutations;
     totals.retries += trainer->counts().retries;
@@ -180,7 +178,7 @@ Simulation::Totals& Simulation::Totals::operator+=(const Totals& o) {
   retries += o.retries;
   reads += o.reads;
   refusals += o.refusals;
-  deaths += o.deaths;
+  for (const auto& [where, count] : o.deaths) deaths[where] += count;
   failed_commits += o.failed_commits;
   lost_turns += o.lost_turns;
   eras += o.eras;
@@ -188,8 +186,10 @@ Simulation::Totals& Simulation::Totals::operator+=(const Totals& o) {
 }
 
 std::string Simulation::Totals::ToString() const {
+  uint64_t crashes = 0;
+  for (const auto& [where, count] : deaths) crashes += count;
   return absl::StrCat(turns, " turns, ", mutations, " mutations, ", retries, " retries, ", refusals,
-                      " refusals, ", reads, " reads, ", deaths, " crashes, ", failed_commits,
+                      " refusals, ", reads, " reads, ", crashes, " crashes, ", failed_commits,
                       " failed commits, ", lost_turns, " turns lost, ", eras, " times acknowledged ones");
 }
 

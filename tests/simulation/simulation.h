@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,8 +27,9 @@ class Simulation {
   void Run();
 
   struct Totals {
-    uint64_t turns = 0, mutations = 0, retries = 0, reads = 0, refusals = 0, deaths = 0, failed_commits = 0,
+    uint64_t turns = 0, mutations = 0, retries = 0, reads = 0, refusals = 0, failed_commits = 0,
              lost_turns = 0, eras = 0;
+    std::map<std::string, uint64_t> deaths;  // by where
     Totals& operator+=(const Totals& o);
     std::string ToString() const;
   };

@@ -38,6 +38,11 @@ TEST(SimulationTest, EveryReplyAndEveryRecoveredStateIsTheOraclesUnderCrashAndFa
              << " EVOKE_SIMULATION_SEEDS=1 simulation_test --gtest_filter='*Oracle*'";
     }
   }
+  if (count >= 100) {  // else chance may have left one out
+    for (const char* where : SimulatedServer::kPlacesOfDeath) {
+      EXPECT_GT(totals.deaths[where], 0u) << "nobody died here: " << where;
+    }
+  }
   std::printf("%llu seeds from %llu: %s\n", static_cast<unsigned long long>(count),
               static_cast<unsigned long long>(first), totals.ToString().c_str());
 }

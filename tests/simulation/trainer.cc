@@ -38,8 +38,7 @@ std::string Trainer::Pending() const {
   return all;
 }
 
-// --- what it does
-// --------------------------------------------------------------------------------------------------
+// --- what it does ------------------------------------------------------------------------------------------
 
 void Trainer::Act() {
   if (finishing_) return;
@@ -133,8 +132,7 @@ void Trainer::Read() {
   });
 }
 
-// --- attempts
-// ------------------------------------------------------------------------------------------------------
+// --- attempts ----------------------------------------------------------------------------------------------
 
 void Trainer::AddConditions(Call* call) {
   if (bits().Percent(10)) call->epoch = seen_epoch_;
@@ -155,9 +153,7 @@ void Trainer::Attempt(const PendingPtr& pending) {
   call->first_unacknowledged = acknowledge ? pending_.front()->body->number : 0;
   if (!finishing_) {
     AddConditions(call.get());
-    if (bits().Percent(2)) {
-      world_->After(world_->RandomDelay(absl::Milliseconds(100)), [call] { call->cancelled = true; });
-    }
+    if (bits().Percent(2)) call->cancelled_at = world_->now() + world_->RandomDelay(absl::Milliseconds(100));
   }
   Send(call, [this, pending](const Answer& answer) { Answered(pending, answer); });
   world_->After(options_.patience + world_->RandomDelay(options_.patience), [this, pending, attempt] {
@@ -190,8 +186,7 @@ void Trainer::Send(const std::shared_ptr<Call>& call, const SimulatedServer::Rep
   deliver(call, absl::Milliseconds(20));
 }
 
-// --- answers
-// -------------------------------------------------------------------------------------------------------
+// --- answers -----------------------------------------------------------------------------------------------
 
 bool Trainer::IsPending(const PendingPtr& pending) const {
   return std::find(pending_.begin(), pending_.end(), pending) != pending_.end();
