@@ -34,8 +34,7 @@ History::History(Options options) : options_(std::move(options)) {
   StartFollowing();
 }
 
-// --- replies
-// -------------------------------------------------------------------------------------------------------
+// --- replies -----------------------------------------------------------------------------------------------
 
 std::string History::Encode(const ObserveReply& r) {
   std::string bytes = absl::StrCat("turn ", r.state.turn.value, " step ", r.state.step.value, " epoch ",
@@ -66,8 +65,7 @@ const ObserveReply* History::Reply(const std::string& bytes) const {
   return it == replies_.end() ? nullptr : &it->second;
 }
 
-// --- the disk
-// ------------------------------------------------------------------------------------------------------
+// --- the disk ----------------------------------------------------------------------------------------------
 
 void History::Play(const SessionOp& op, const TurnRecord& record, ModelMemory* memory, uint64_t* epoch) {
   const auto found = bodies_.find(op.digest);
@@ -139,8 +137,7 @@ void History::Truncate(uint64_t turn) {
   StartFollowing();
 }
 
-// --- records
-// -------------------------------------------------------------------------------------------------------
+// --- records -----------------------------------------------------------------------------------------------
 
 void History::StartFollowing() {
   followers_.clear();
@@ -187,8 +184,7 @@ void History::CheckRecords(const StoreImage& image) const {
   EXPECT_EQ(next.value, turn() + 1);
 }
 
-// --- the judge
-// -----------------------------------------------------------------------------------------------------
+// --- the judge ---------------------------------------------------------------------------------------------
 
 const History::Applied* History::FindApplied(const Hash128& digest) const {
   const auto it = applied_.find(digest);

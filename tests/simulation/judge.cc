@@ -21,8 +21,18 @@ SlotsCall AllSlots(uint64_t capacity) {
   return call;
 }
 
-// --- mutations
-// -----------------------------------------------------------------------------------------------------
+void Judge::Started() {
+  stopping_ = false;
+  turn_began_ = absl::InfinitePast();
+  turn_before_ = 0;
+}
+
+void Judge::TurnBegan() {
+  turn_began_ = world_->now();
+  turn_before_ = history_->turn();
+}
+
+// --- mutations ---------------------------------------------------------------------------------------------
 
 void Judge::Mutation(const Call& call, const absl::StatusOr<std::string>& answer, MemoryState state) {
   const MutationId id = call.id();
@@ -73,7 +83,7 @@ void Judge::Refusal(const Call& call, const absl::Status& status) {
     if (!stopping_) {
       EXPECT_LE(call.deadline - absl::Milliseconds(20), world_->now());
     }
-    EXPECT_GT(call.min_turn, 0u);
+    EXPECT_GT(call.min_turn, turn_before_) << "waited for a turn that was there";
   } else if (status.code() == absl::StatusCode::kCancelled) {
     EXPECT_LE(call.cancelled_at, world_->now());
   } else if (reason == "MAILBOX_FULL") {
@@ -88,8 +98,7 @@ void Judge::Refusal(const Call& call, const absl::Status& status) {
   }
 }
 
-// --- reads
-// ---------------------------------------------------------------------------------------------------------
+// --- reads -------------------------------------------------------------------------------------------------
 
 const History::State* Judge::Reflected(const Call& call, const StateName& name) {
   EXPECT_LE(name.turn.value, history_->turn()) << "a state that is not written";

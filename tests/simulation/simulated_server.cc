@@ -63,8 +63,7 @@ SimulatedServer::~SimulatedServer() {
   Settle();
 }
 
-// --- lives
-// ---------------------------------------------------------------------------------------------------------
+// --- lives -------------------------------------------------------------------------------------------------
 
 void SimulatedServer::Start(const EngineOptions& engine) {
   world_->Note(absl::StrCat("start, shards ", engine.shards, ", lag ", engine.apply_lag_turns));
@@ -73,7 +72,7 @@ void SimulatedServer::Start(const EngineOptions& engine) {
   next_owner_ += 2;
   unanswered_ = 0;
   stopped_ = power_fails_ = false;
-  judge_.set_stopping(false);
+  judge_.Started();
   const std::shared_ptr<Life> life = life_;
   life->at = [this, life = life.get()](const char* where) {
     if (!life->alive || world_->bits().Below(10000) >= static_cast<uint64_t>(options_.deaths_per_10000))
@@ -82,7 +81,7 @@ void SimulatedServer::Start(const EngineOptions& engine) {
   };
   EngineOptions options = engine;
   options.at_edge = [this, life](TurnEdge edge) {
-    if (edge == TurnEdge::kAdmitted && life->alive) judge_.set_turn_began(world_->now());
+    if (edge == TurnEdge::kAdmitted && life->alive) judge_.TurnBegan();
     life->at(kPlacesOfDeath[static_cast<int>(edge)]);
   };
   executor_ = MemoryExecutor::Create({.name = "simulated",

@@ -52,8 +52,7 @@ Simulation::Simulation(uint64_t seed) : seed_(seed), world_(seed) {
   AddTrainers();
 }
 
-// --- the run
-// -------------------------------------------------------------------------------------------------------
+// --- the run -----------------------------------------------------------------------------------------------
 
 void Simulation::Restart() {
   if (!server_->running()) server_->Start(ChooseEngine());
@@ -156,8 +155,7 @@ void Simulation::Settle() {
   }
 }
 
-// --- what is told
-// --------------------------------------------------------------------------------------------------
+// --- what is told ------------------------------------------------------------------------------------------
 
 Simulation::Totals Simulation::totals() const {
   Totals totals{.turns = history_->turn(),

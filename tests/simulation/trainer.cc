@@ -38,8 +38,7 @@ std::string Trainer::Pending() const {
   return all;
 }
 
-// --- what it does
-// --------------------------------------------------------------------------------------------------
+// --- what it does ------------------------------------------------------------------------------------------
 
 void Trainer::Act() {
   if (finishing_) return;
@@ -133,8 +132,7 @@ void Trainer::Read() {
   });
 }
 
-// --- attempts
-// ------------------------------------------------------------------------------------------------------
+// --- attempts ----------------------------------------------------------------------------------------------
 
 void Trainer::AddConditions(Call* call) {
   if (bits().Percent(10)) call->epoch = seen_epoch_;
@@ -188,8 +186,7 @@ void Trainer::Send(const std::shared_ptr<Call>& call, const SimulatedServer::Rep
   deliver(call, absl::Milliseconds(20));
 }
 
-// --- answers
-// -------------------------------------------------------------------------------------------------------
+// --- answers -----------------------------------------------------------------------------------------------
 
 bool Trainer::IsPending(const PendingPtr& pending) const {
   return std::find(pending_.begin(), pending_.end(), pending) != pending_.end();
