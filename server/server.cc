@@ -148,6 +148,8 @@ absl::Status Server::Begin() {
                              .free_bytes = [path = config_.data_dir] { return FreeBytes(path); },
                              .try_write = [this] { return TryWriteInTmp(); },
                              .on_change = [this] { UpdateHealth(); }});
+  const auto rocksdb = RocksDbResources::Create(
+      {.block_cache_bytes = config_.block_cache_bytes, .write_buffer_bytes = config_.write_buffer_bytes});
   EVOKE_ASSIGN_OR_RETURN(
       catalog_,
       Catalog::Open({.data_dir = data_dir_.get(),
@@ -161,8 +163,7 @@ absl::Status Server::Begin() {
                                                                             : UsableMemoryBytes() / 5 * 4,
                      .keep_records_count = config_.keep_records_count,
                      .keep_records_bytes = config_.keep_records_bytes,
-                     .rocksdb = RocksDbResources::Create({.block_cache_bytes = config_.block_cache_bytes,
-                                                          .write_buffer_bytes = config_.write_buffer_bytes}),
+                     .rocksdb = rocksdb,
                      .disk = disk_,
                      .make_probe = [this](std::string_view memory) { return exporter_.MakeProbe(memory); },
                      .on_state_change = [this] { UpdateHealth(); }}));
@@ -171,9 +172,12 @@ absl::Status Server::Begin() {
                  budget.planned, budget.bytes);
   }
   exporter_.ReadFigures([this] { return Figures(); });
+  StartSnapshots(rocksdb);
 
   context_.catalog = catalog_.get();
   context_.admin = &admin_;
+  context_.long_calls = long_calls_.get();
+  context_.snapshots = snapshots_.get();
   context_.observer = &exporter_;
   context_.auth = security_->auth();
   context_.audit = security_->audit();
@@ -213,7 +217,36 @@ absl::Status Server::Begin() {
   return absl::OkStatus();
 }
 
+void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
+  snapshots_ = std::make_unique<Snapshots>(Snapshots::Options{.data_dir = data_dir_.get(),
+                                                              .catalog = catalog_.get(),
+                                                              .clock = &clock_,
+                                                              .backup_dir = config_.backup_dir,
+                                                              .keep_scheduled = config_.snapshot_keep,
+                                                              .keep_records_count = config_.keep_records_count,
+                                                              .keep_records_bytes = config_.keep_records_bytes,
+                                                              .rocksdb = rocksdb});
+  // A thread for each call that may be open, for one waits for its client; and one for what is not a stream.
+  long_calls_ = std::make_unique<ThreadPool>("long", config_.max_open_exports + 1);
+  if (config_.snapshot_every <= absl::ZeroDuration()) return;
+  snapshot_schedule_ = SnapshotSchedule::Start(
+      {.catalog = catalog_.get(),
+       .snapshots = snapshots_.get(),
+       .clock = &clock_,
+       .scheduler = long_calls_.get(),
+       .every = config_.snapshot_every,
+       .on_made = [](const std::string& memory, const absl::StatusOr<SnapshotManifest>& made) {
+         if (made.ok()) {
+           spdlog::info("snapshot {} of memory {}: {} bytes", made->id, memory, made->bytes());
+         } else {
+           spdlog::error("no snapshot of memory {}: {}", memory, std::string(made.status().message()));
+         }
+       }});
+}
+
 Server::~Server() {
+  if (snapshot_schedule_ != nullptr) snapshot_schedule_->Stop();
+  context_.draining.store(true);  // long calls are given up
   http_server_.reset();
   exporter_.ReadFigures(nullptr);
   {
@@ -276,6 +309,7 @@ absl::Status CheckFiles(const Config& config) {
 absl::Status Server::Drain(const std::function<bool()>& hurry) {
   const absl::Time deadline = clock_.Now() + config_.drain_timeout;
   context_.draining.store(true);
+  if (snapshot_schedule_ != nullptr) snapshot_schedule_->Stop();
   UpdateHealth();
   catalog_->StopMutations();
   bool hurried = hurry();

@@ -23,6 +23,8 @@
 #include "server/config/config.h"
 #include "server/engine/alarms.h"
 #include "server/engine/catalog.h"
+#include "server/engine/snapshot_schedule.h"
+#include "server/engine/snapshots.h"
 #include "server/engine/disk_guard.h"
 #include "server/http/http_server.h"
 #include "server/metrics/exporter.h"
@@ -67,6 +69,7 @@ class Server {
  private:
   explicit Server(const Config& config);
   absl::Status Begin();
+  void StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb);
   void UpdateHealth();
   absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;
@@ -84,7 +87,10 @@ class Server {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Security> security_;
   ServiceContext context_;
+  std::unique_ptr<Snapshots> snapshots_;
+  std::shared_ptr<SnapshotSchedule> snapshot_schedule_;
   ThreadPool admin_;
+  std::unique_ptr<ThreadPool> long_calls_;
   MemoryService memory_service_;
   AdminService admin_service_;
   std::unique_ptr<grpc::Server> grpc_server_;

@@ -43,6 +43,9 @@ struct Config {
   uint64_t block_cache_bytes = 0;  // shared by all memories, as the next one
   uint64_t write_buffer_bytes = 0;
   uint64_t disk_reserve_bytes = 0;  // free bytes below which writes are refused; 0: none are
+  std::string backup_dir;            // snapshots are copied below it and restored from there; empty: nowhere
+  absl::Duration snapshot_every;     // of every durable memory that changes; zero: none by the clock
+  uint32_t snapshot_keep = 0;        // of those, a memory
   absl::Duration drain_timeout;
   std::string log_level;
   std::string log_format;  // "text" or "json"

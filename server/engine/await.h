@@ -11,9 +11,10 @@
 
 namespace evoke {
 
-// `call` without its `done`. Not from a thread of the memory's schedulers, which would wait for itself.
+// `call` without its `done`; `task` has what else is asked of it. Not from a thread of the memory's schedulers, which
+// would wait for itself.
 template <typename Answer, typename Call>
-absl::StatusOr<Answer> Await(Executor& memory, Call call) {
+absl::StatusOr<Answer> Await(Executor& memory, Call call, Task task = {}) {
   struct Shared {
     Mutex mu;
     CondVar come;
@@ -25,7 +26,6 @@ absl::StatusOr<Answer> Await(Executor& memory, Call call) {
     shared->answer = std::move(answer);
     shared->come.SignalAll();
   };
-  Task task;
   task.call = std::move(call);
   memory.Submit(std::move(task));
   MutexLock lock(&shared->mu);

@@ -11,7 +11,7 @@ namespace evoke {
 
 absl::StatusOr<std::unique_ptr<MemoryContent>> MemoryContent::Open(Executor& memory, const Options& options) {
   std::unique_ptr<MemoryContent> content(new MemoryContent(options));
-  EVOKE_ASSIGN_OR_RETURN(content->at_, Await<ReaderReply>(memory, ReaderCall{}));
+  EVOKE_ASSIGN_OR_RETURN(content->at_, Await<ReaderReply>(memory, ReaderCall{}, {.deadline = options.deadline, .epoch = options.epoch, .min_turn = options.min_turn}));
   content->reading_ = content->at_.reader != nullptr;
   EVOKE_RETURN_IF_ERROR(content->reading_ ? content->OrderStore(memory.spec().partitions)
                                           : content->CopyShards(memory));

@@ -9,10 +9,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/engine/executor.h"
 
 namespace evoke {
@@ -22,6 +24,10 @@ class MemoryContent {
   struct Options {
     uint64_t after_step = 0;  // only slots written later
     bool payloads = true;
+    // Of the state, as a task may require them.
+    std::optional<uint64_t> epoch;
+    uint64_t min_turn = 0;
+    absl::Time deadline = absl::InfiniteFuture();
   };
   static absl::StatusOr<std::unique_ptr<MemoryContent>> Open(Executor& memory, const Options& options);
 

@@ -65,17 +65,19 @@ class Snapshots {
     std::shared_ptr<Executor> memory;
     std::optional<std::string> backup_folder;
   };
+  struct Which {
+    std::string id;                   // or
+    std::optional<StateToken> token;  // or both, which then must agree
+  };
   absl::StatusOr<std::vector<SnapshotManifest>> List(const Place& place) const;
+  // SNAPSHOT_NOT_FOUND, TOKEN_MISMATCH, or CORRUPT_SNAPSHOT when its manifest is damaged.
+  absl::StatusOr<SnapshotManifest> Find(const Place& place, const Which& which) const;
   absl::StatusOr<SnapshotManifest> Verify(const Place& place, const std::string& id,
                                           const Progress& progress) const;
   absl::StatusOr<SnapshotManifest> Copy(const Place& from, const std::string& id,
                                         const std::string& backup_folder, const Progress& progress) const;
   absl::StatusOr<bool> Delete(const std::shared_ptr<Executor>& memory, const std::string& id);
 
-  struct Which {
-    std::string id;                   // or
-    std::optional<StateToken> token;  // or both, which then must agree
-  };
   struct Restored {
     SnapshotManifest manifest;
     std::shared_ptr<Executor> memory;
@@ -95,7 +97,6 @@ class Snapshots {
 
  private:
   absl::StatusOr<std::string> FolderOf(const Place& place) const;
-  absl::StatusOr<SnapshotManifest> Find(const Place& place, const Which& which) const;
   absl::Status CheckContent(const std::string& store_path, const Progress& progress,
                             SnapshotManifest* manifest) const;
   RocksDbSlotStore::Options StoreOptions(const MemoryUid& uid, const MemorySpec& spec,

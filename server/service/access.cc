@@ -35,9 +35,9 @@ constexpr MethodRule kRules[] = {
     {"AdminService/ClearMemory", Role::kTrainer, true},
     {"AdminService/CreateSnapshot", Role::kTrainer, true},
     {"AdminService/RestoreSnapshot", Role::kTrainer, true},
+    {"AdminService/DeleteSnapshot", Role::kTrainer, true},  // but not a scheduled one
     {"AdminService/DeleteMemory", Role::kAdmin, true},
     {"AdminService/ForkMemory", Role::kAdmin, true},
-    {"AdminService/DeleteSnapshot", Role::kAdmin, true},
     {"AdminService/CopySnapshot", Role::kAdmin, true},
 };
 

@@ -11,7 +11,7 @@ namespace evoke {
 namespace {
 
 // First byte of the encoding; stored through the digest, so never renumbered.
-enum class Method : uint8_t { kUpdate = 1, kTrainStep = 2, kClear = 3 };
+enum class Method : uint8_t { kUpdate = 1, kTrainStep = 2, kClear = 3, kImport = 4 };
 
 // Appends numbers little-endian and strings with their length, so that no two requests have one encoding.
 class Digest {
@@ -57,6 +57,28 @@ Hash128 DigestOf(const ObserveCall& call) {
   }
   digest.AddNumber<uint8_t>(static_cast<uint8_t>(call.form));
   digest.AddNumber<uint8_t>(call.confidence_gradient ? 1 : 0);
+  return digest.Finish();
+}
+
+Hash128 DigestOf(const ImportCall& call) {
+  Digest digest(Method::kImport);
+  digest.AddNumber<uint8_t>(call.exact ? 1 : 0);
+  digest.AddNumber<uint64_t>(call.step_after);
+  digest.AddNumber<uint32_t>(static_cast<uint32_t>(call.rows.size()));
+  for (const ImportRow& row : call.rows) {
+    digest.AddNumber(row.slot);
+    digest.AddNumber(row.value);
+    digest.AddNumber(row.written_step);
+    digest.AddNumber(row.hits);
+    digest.AddNumbers(row.key);
+    digest.AddNumber<uint32_t>(static_cast<uint32_t>(row.payloads.size()));
+    for (const PayloadRow& payload : row.payloads) {
+      digest.AddNumber(payload.place);
+      digest.AddNumber(payload.step.value);
+      digest.AddNumber<uint32_t>(static_cast<uint32_t>(payload.bytes.size()));
+      digest.AddBytes(payload.bytes.data(), payload.bytes.size());
+    }
+  }
   return digest.Finish();
 }
 

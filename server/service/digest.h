@@ -10,6 +10,7 @@ namespace evoke {
 // zeros. Not covered: the mutation (a retry may acknowledge more) and the memory. Stored: the encoding never
 // changes. Requires: call.rows.unit is as sent, before normalisation.
 Hash128 DigestOf(const ObserveCall& call);
+Hash128 DigestOf(const ImportCall& call);  // with its keys normalised
 Hash128 DigestOfClear();
 
 }  // namespace evoke

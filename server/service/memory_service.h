@@ -15,7 +15,8 @@ namespace evoke {
 class MemoryService final
     : public v1::MemoryService::WithRawCallbackMethod_Query<
           v1::MemoryService::WithRawCallbackMethod_Update<v1::MemoryService::WithRawCallbackMethod_TrainStep<
-              v1::MemoryService::WithRawCallbackMethod_GetSlots<v1::MemoryService::Service>>>> {
+              v1::MemoryService::WithRawCallbackMethod_GetSlots<v1::MemoryService::WithRawCallbackMethod_Import<
+                  v1::MemoryService::WithRawCallbackMethod_Export<v1::MemoryService::Service>>>>>> {
  public:
   // `shared` must outlive the gRPC server.
   explicit MemoryService(ServiceContext* shared) : shared_(shared) {}
@@ -28,6 +29,11 @@ class MemoryService final
                                       grpc::ByteBuffer* reply) override;
   grpc::ServerUnaryReactor* GetSlots(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* reply) override;
+  grpc::ServerUnaryReactor* Import(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* reply) override;
+  // On a thread that may block.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Export(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* request) override;
 
  private:
   ServiceContext* const shared_;

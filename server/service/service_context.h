@@ -15,6 +15,7 @@
 #include "server/base/thread_pool.h"
 #include "server/engine/alarms.h"
 #include "server/engine/catalog.h"
+#include "server/engine/snapshots.h"
 #include "server/service/audit.h"
 #include "server/service/auth.h"
 #include "server/service/call_observer.h"
@@ -57,6 +58,8 @@ struct ServiceContext {
   Catalog* catalog = nullptr;  // the pointers must outlive the services
   Scheduler* admin =
       nullptr;  // for Create and Delete; not the one that commits run on: a Delete waits for them
+  Scheduler* long_calls = nullptr;   // for calls that read or write whole memories; null: there are none
+  Snapshots* snapshots = nullptr;    // set when long_calls is
   CallObserver* observer = nullptr;  // may be null
   const Auth* auth = nullptr;        // null: every caller is admin, as in a test without a server around it
   AuditLog* audit = nullptr;         // null: nothing is written
@@ -70,6 +73,7 @@ struct ServiceContext {
   uint64_t arithmetic_fingerprint = 0;
   absl::Time started;
   Term term{1};
+  std::atomic<uint32_t> open_calls{0};  // on long_calls
   std::atomic<bool> draining{false};  // set once: mutations get UNAVAILABLE / DRAINING
   MutationCount mutations;
 };

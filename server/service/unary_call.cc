@@ -1,15 +1,10 @@
 #include "server/service/unary_call.h"
 
-#include <spdlog/spdlog.h>
-
-#include <chrono>
 #include <utility>
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include "absl/hash/hash.h"
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
 #include "server/service/convert.h"
@@ -18,25 +13,11 @@
 namespace evoke {
 namespace {
 
-absl::Time ToTime(std::chrono::system_clock::time_point deadline) {
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
-                                                                  : absl::FromChrono(deadline);
-}
-
 // A slice that owns the string, without a copy.
 grpc::Slice OwningSlice(std::string bytes) {
   auto* owned = new std::string(std::move(bytes));
   return grpc::Slice(
       owned->data(), owned->size(), [](void* s) { delete static_cast<std::string*>(s); }, owned);
-}
-
-// Our bug: the client gets an id to report, the log says what happened.
-absl::Status WithRequestId(const absl::Status& status, std::string_view method, const std::string& instance) {
-  static std::atomic<uint64_t> count{0};
-  const std::string id = absl::StrCat(absl::BytesToHexString(instance.substr(0, 4)), "-", ++count);
-  spdlog::error("{} failed, request {}: {}", method, id, status.ToString());
-  return MakeError(status.code(), absl::StrCat("internal error, request id ", id, ": ", status.message()),
-                   {.reason = "INTERNAL", .metadata = {{"request_id", id}}});
 }
 
 }  // namespace
@@ -79,43 +60,16 @@ UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::Callbac
       context_(context),
       reply_(reply),
       began_(absl::Now()),
-      deadline_(ToTime(context->deadline())),
+      deadline_(DeadlineOf(*context)),
       client_(absl::HashOf(context->peer())),
       cancelled_(std::make_shared<std::atomic<bool>>(false)) {
   if (method_.mutates) shared_->mutations.Begin();
 }
 
 bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message) {
-  // Before a byte of the request is looked at.
-  auto caller = Authenticate(*shared_, *context_);
-  absl::Status admitted = caller.status();
-  if (caller.ok()) {
-    principal_ = *std::move(caller);
-    admitted = AuthorizeMethod(*principal_, method_.name);
-  }
-  if (!admitted.ok()) {
-    Refuse(admitted);
-    return false;
-  }
-  if (request.Length() > shared_->limits->max_message_bytes) {
-    Refuse(TooLarge("request", absl::StrCat("bytes of a ", message->GetDescriptor()->name()),
-                    request.Length(), shared_->limits->max_message_bytes));
-    return false;
-  }
-  grpc::ByteBuffer bytes(request);  // shares the slices
-  if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&bytes, message).ok()) {
-    Refuse(BadArgument(
-        "request", absl::StrCat("the bytes of the request are no ", message->GetDescriptor()->full_name())));
-    return false;
-  }
-  memories_ = NamedMemories(*message);
-  for (const std::string& memory : memories_) {
-    if (const absl::Status allowed = AuthorizeMemory(*principal_, memory); !allowed.ok()) {
-      Refuse(allowed);
-      return false;
-    }
-  }
-  return true;
+  const absl::Status admitted = Admit(*shared_, *context_, method_.name, request, message, &admitted_);
+  if (!admitted.ok()) Refuse(admitted);
+  return admitted.ok();
 }
 
 void UnaryCall::Reply(const google::protobuf::Message& message) {
@@ -133,11 +87,7 @@ void UnaryCall::ReplyStored(std::string bytes) {
   Conclude(absl::OkStatus());
 }
 
-void UnaryCall::Fail(const absl::Status& status) {
-  const bool ours =
-      status.code() == absl::StatusCode::kInternal || status.code() == absl::StatusCode::kUnknown;
-  Conclude(ours ? WithRequestId(status, method_.name, shared_->instance) : status);
-}
+void UnaryCall::Fail(const absl::Status& status) { Conclude(ForClient(*shared_, status, method_.name)); }
 
 void UnaryCall::Refuse(const absl::Status& status, std::string_view memory) {
   if (shared_->observer != nullptr) {
@@ -155,7 +105,7 @@ void UnaryCall::Conclude(const absl::Status& status) {
   const grpc::Status wire = ToGrpcStatus(status);
   if (shared_->observer != nullptr)
     shared_->observer->OnCall(method_.name, status.code(), absl::Now() - began_);
-  Audit(*shared_, *context_, method_.name, principal_.get(), memories_, status.code());
+  Audit(*shared_, *context_, method_.name, admitted_.principal.get(), admitted_.memories, status.code());
   // After Finish this object may be gone at any moment, and after End the services may.
   ServiceContext* const shared = shared_;
   const bool mutates = method_.mutates;

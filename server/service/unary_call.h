@@ -20,15 +20,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/task.h"
+#include "server/service/admission.h"
 #include "server/service/service_context.h"
 
 namespace evoke {
-
-// Which method, and whether it changes a memory or the catalog: those are counted for the drain.
-struct Method {
-  std::string_view name;  // as in CallObserver
-  bool mutates = false;
-};
 
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
@@ -36,9 +31,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   UnaryCall(const Method& method, ServiceContext* shared, grpc::CallbackServerContext* context,
             grpc::ByteBuffer* reply);
 
-  // False when the call is over already: refused by Fail.
-  // UNAUTHENTICATED or PERMISSION_DENIED for who may not call this method or name these memories (access.h);
-  // BAD_ARGUMENT for bytes that are no such message, TOO_LARGE for too many of them.
+  // False when the call is over already, refused with what Admit says.
   bool Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message);
 
   void Reply(const google::protobuf::Message& message);
@@ -50,7 +43,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void Refuse(const absl::Status& status, std::string_view memory = {});
 
   // Who calls. Requires: Parse returned true.
-  const Principal& principal() const { return *principal_; }
+  const Principal& principal() const { return *admitted_.principal; }
   absl::Time deadline() const { return deadline_; }
   // Who asks, for fair shares: the connection that it came by, hashed. Differs from process to process.
   uint64_t client() const { return client_; }
@@ -71,8 +64,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   const absl::Time deadline_;
   const uint64_t client_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
-  std::shared_ptr<const Principal> principal_;  // these two: set by Parse
-  std::vector<std::string> memories_;           // that the request names
+  Admitted admitted_;  // by Parse
 };
 
 }  // namespace evoke

@@ -1,0 +1,53 @@
+#include "server/service/admission.h"
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/errors.h"
+#include "server/base/status_macros.h"
+#include "server/service/access.h"
+
+namespace evoke {
+
+absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
+                   const grpc::ByteBuffer& request, google::protobuf::Message* message, Admitted* admitted) {
+  EVOKE_ASSIGN_OR_RETURN(admitted->principal, Authenticate(shared, context));
+  EVOKE_RETURN_IF_ERROR(AuthorizeMethod(*admitted->principal, method));
+  if (request.Length() > shared.limits->max_message_bytes) {
+    return TooLarge("request", absl::StrCat("bytes of a ", message->GetDescriptor()->name()), request.Length(),
+                    shared.limits->max_message_bytes);
+  }
+  grpc::ByteBuffer bytes(request);  // shares the slices
+  if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&bytes, message).ok()) {
+    return BadArgument(
+        "request", absl::StrCat("the bytes of the request are no ", message->GetDescriptor()->full_name()));
+  }
+  admitted->memories = NamedMemories(*message);
+  for (const std::string& memory : admitted->memories) {
+    EVOKE_RETURN_IF_ERROR(AuthorizeMemory(*admitted->principal, memory));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ForClient(const ServiceContext& shared, const absl::Status& status, std::string_view method) {
+  if (status.code() != absl::StatusCode::kInternal && status.code() != absl::StatusCode::kUnknown) return status;
+  static std::atomic<uint64_t> count{0};
+  const std::string id = absl::StrCat(absl::BytesToHexString(shared.instance.substr(0, 4)), "-", ++count);
+  spdlog::error("{} failed, request {}: {}", method, id, status.ToString());
+  return MakeError(status.code(), absl::StrCat("internal error, request id ", id, ": ", status.message()),
+                   {.reason = "INTERNAL", .metadata = {{"request_id", id}}});
+}
+
+absl::Time DeadlineOf(const grpc::ServerContextBase& context) {
+  const auto deadline = context.deadline();
+  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
+                                                                  : absl::FromChrono(deadline);
+}
+
+}  // namespace evoke
