@@ -1,8 +1,9 @@
 """One attempt of a call: channels, addresses, forks. Knows nothing of retries or sessions."""
 
+import contextlib
 import threading
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import grpc
 
@@ -54,6 +55,24 @@ class Transport:
 
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
         """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
+        with self._attempt(method, timeout) as (send, remaining):
+            return send(request, timeout=remaining)
+
+    def stream(self, method: str, request: Any, timeout: Optional[float]) -> Iterator[Any]:
+        """One attempt of a method that answers with a stream: its messages, one after another.
+
+        Closing the generator cancels the call. A server that is gone is noticed by the channel's keepalive.
+        """
+        with self._attempt(method, timeout) as (send, remaining):
+            replies = send(request, timeout=remaining)
+            try:
+                yield from replies
+            finally:
+                replies.cancel()
+
+    @contextlib.contextmanager
+    def _attempt(self, method: str, timeout: Optional[float]) -> Iterator[Tuple[Callable[..., Any], Optional[float]]]:
+        """(the stub's method, seconds that are left); counts the call as in flight and turns what fails into EvokeError."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while self._forking:
@@ -65,8 +84,7 @@ class Transport:
             self._in_flight += 1
         try:
             stub = memory_stub if hasattr(memory_stub, method) else admin_stub
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            return getattr(stub, method)(request, timeout=remaining)
+            yield getattr(stub, method), None if deadline is None else max(0.0, deadline - time.monotonic())
         except grpc.RpcError as error:
             raise self._failed(method, error, position, channel) from None
         except ValueError as error:  # "Cannot invoke RPC on closed channel!"
