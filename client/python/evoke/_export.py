@@ -168,7 +168,7 @@ def run(memory, path: str, payloads: bool, report: _progress.Report, until: _ret
             partial.reset()  # of another memory, or with other content
         while True:
             try:
-                _retry.call(attempt, until, client.retry, mutates=False)
+                _retry.call(attempt, until, client._policy(long=True), mutates=False)
                 break
             except ExportChanged:
                 if partial.state is None:

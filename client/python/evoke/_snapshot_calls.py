@@ -41,7 +41,7 @@ class SnapshotCalls:
                 raise
 
         with _progress.reporter(progress, "snapshot of %s" % self._name) as report:
-            return _retry.call(attempt, until, self._client.retry, mutates=True)
+            return _retry.call(attempt, until, self._client._policy(long=True), mutates=True)
 
     def snapshots(self, *, backup_folder: Optional[str] = None,
                   deadline: Optional[float] = None) -> Tuple[records.Snapshot, ...]:
@@ -92,7 +92,7 @@ class SnapshotCalls:
             try:
                 reply = _retry.call(
                     lambda timeout: last_message(self._client, "RestoreSnapshot", request, timeout, report), until,
-                    self._client.retry, mutates=True)
+                    self._client._policy(long=True), mutates=True)
                 result = records.Restored(_codec.header(reply.header), records.from_proto(reply.snapshot), reply.changed)
             except StaleMemory as error:
                 result = self._done_before(request, until) if error.outcome_unknown else None

@@ -1,5 +1,6 @@
 """Client of an Evoke server: makes, finds and removes memories."""
 
+import dataclasses
 import os
 import time
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
@@ -78,7 +79,7 @@ class Client:
         From then on the two have nothing in common. Raises AlreadyExists when new_name is taken.
         """
         request = admin_pb2.ForkMemoryRequest(memory=_ref(name), name=new_name, uid=os.urandom(16))
-        reply = self._call("ForkMemory", request, self.long_deadline if deadline is None else deadline)
+        reply = self._call("ForkMemory", request, deadline, long=True)
         return self._made(new_name, reply, reply.origin)
 
     def restore(self, name: str, snapshot: snapshots.Named, **options: Any) -> Memory:
@@ -153,17 +154,21 @@ class Client:
         default = self.long_deadline if long else self.deadline
         return _retry.Deadline(default if deadline is None else deadline)
 
-    def _call(self, method: str, request: Any, deadline: Optional[float]) -> Any:
+    def _policy(self, long: bool) -> _retry.RetryPolicy:
+        """An attempt at a whole memory takes what it takes: cut short and repeated it would never end."""
+        return dataclasses.replace(self.retry, attempt_timeout=None) if long else self.retry
+
+    def _call(self, method: str, request: Any, deadline: Optional[float], long: bool = False) -> Any:
         """A call that may be repeated freely, until the deadline."""
-        return _retry.call(lambda timeout: self._transport.call(method, request, timeout), self._until(deadline),
-                           self.retry, mutates=False)
+        return _retry.call(lambda timeout: self._transport.call(method, request, timeout),
+                           self._until(deadline, long), self._policy(long), mutates=False)
 
     def _long(self, method: str, request: Any, progress: _progress.Wanted, what: str, deadline: Optional[float]) -> Any:
         """The same for a call that tells its progress; its last message."""
         with _progress.reporter(progress, what) as report:
             return _retry.call(
                 lambda timeout: _snapshot_calls.last_message(self, method, request, timeout, report),
-                self._until(deadline, long=True), self.retry, mutates=False)
+                self._until(deadline, long=True), self._policy(long=True), mutates=False)
 
     def _made(self, name: str, reply: Any, origin: types_pb2.SnapshotToken) -> Memory:
         memory = Memory(self, name, uid=reply.header.uid)

@@ -76,6 +76,13 @@ def test_long_calls_have_a_deadline_of_their_own(fake, client):
     assert pickle.loads(pickle.dumps(slow)).long_deadline == 30
 
 
+def test_long_calls_are_not_cut_into_attempts(fake):
+    hasty = evoke.Client(fake.address, retry=evoke.RetryPolicy(attempt_timeout=0.2))
+    fake.script["CreateSnapshot"] = [stall(0.5)]
+    hasty.memory("m").snapshot()
+    assert len(fake.requests["CreateSnapshot"]) == 1
+
+
 def test_restore_rewinds_and_the_handle_goes_on(fake, client):
     memory = client.memory("m")
     memory.update(X, Y)

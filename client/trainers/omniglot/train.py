@@ -198,18 +198,23 @@ def run(options: argparse.Namespace, client: evoke.Client) -> Dict:
     return results
 
 
+def patient_client(address: str, options: argparse.Namespace) -> evoke.Client:
+    """Long calls too: a snapshot of a training memory takes a second, and a server that is gone should be told of."""
+    return evoke.Client(address, deadline=options.patience, long_deadline=options.patience)
+
+
 def main(argv=None) -> int:
     options = parse(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.address:
-        run(options, evoke.Client(options.address, deadline=options.patience))
+        run(options, patient_client(options.address, options))
     else:
         data_dir = pathlib.Path(options.out) / "server"  # a checkpoint is worth nothing without its memory
         if data_dir.exists() and not options.resume:
             shutil.rmtree(data_dir)
         with evoke.local(str(data_dir)) as server:
-            run(options, evoke.Client(server.address, deadline=options.patience))
+            run(options, patient_client(server.address, options))
     return 0
 
 
