@@ -41,4 +41,8 @@ void StartLogging(const std::string& level, const std::string& format) {
   spdlog::set_default_logger(logger);
 }
 
+void SetLogLevel(const std::string& level) {
+  spdlog::default_logger()->set_level(spdlog::level::from_str(level));
+}
+
 }  // namespace evoke

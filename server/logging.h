@@ -1,4 +1,4 @@
-// Where log lines go and what they look like; called once, at start.
+// Where log lines go and what they look like.
 #pragma once
 
 #include <string>
@@ -6,7 +6,10 @@
 namespace evoke {
 
 // Lines on stderr, as text or as one JSON object each ("time", "level", "message"). Later spdlog calls follow
-// it. Requires: a level and format that config.h knows.
+// it. Called once, at start. Requires: a level and format that config.h knows.
 void StartLogging(const std::string& level, const std::string& format);
+
+// From now on. Requires: as above.
+void SetLogLevel(const std::string& level);
 
 }  // namespace evoke

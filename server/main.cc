@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,7 +29,25 @@ std::map<std::string, std::string> Environment() {
   return variables;
 }
 
-int Serve(const LoadedConfig& loaded) {
+using Load = std::function<absl::StatusOr<LoadedConfig>()>;
+
+// SIGHUP. `active` is what was last taken over, `at_start` what cannot change without a restart. With a
+// configuration that is wrong by now, the files that the active one names are read again all the same.
+void Reload(const Load& load, const LoadedConfig& at_start, Config* active, Server* server) {
+  spdlog::info("SIGHUP: reading configuration, TLS files and tokens again");
+  absl::StatusOr<LoadedConfig> fresh = load();
+  if (!fresh.ok()) {
+    spdlog::error("reload: the configuration stays as it was: {}", std::string(fresh.status().message()));
+    return server->Reload(*active);
+  }
+  for (const std::string& key : NeedRestart(at_start, *fresh))
+    spdlog::warn("reload: {} has changed, which takes effect at the next start", key);
+  *active = fresh->config;
+  SetLogLevel(active->log_level);
+  server->Reload(*active);
+}
+
+int Serve(const LoadedConfig& loaded, const Load& load) {
   StartLogging(loaded.config.log_level, loaded.config.log_format);
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
   if (loaded.config.die_with_parent) DieWithParent();
@@ -43,7 +62,10 @@ int Serve(const LoadedConfig& loaded) {
                (*server)->http_address().empty() ? "off" : (*server)->http_address(), getpid());
   NotifyServiceManager("READY=1");
 
-  const std::string signal = WaitForStop(absl::InfiniteDuration()).value_or("");
+  Config active = loaded.config;
+  const std::string signal = WaitForStop(absl::InfiniteDuration(), [&] {
+                               Reload(load, loaded, &active, server->get());
+                             }).value_or("");
   NotifyServiceManager("STOPPING=1");
   spdlog::info("{}: stopping, up to {} for what was accepted; again: at once", signal,
                absl::FormatDuration(loaded.config.drain_timeout));
@@ -62,7 +84,8 @@ int Serve(const LoadedConfig& loaded) {
 int Main(int argc, char** argv) {
   InstallCrashHandler(argv[0]);
   BlockSignals();
-  const absl::StatusOr<LoadedConfig> loaded = LoadConfig({argv + 1, argv + argc}, Environment());
+  const Load load = [&] { return LoadConfig({argv + 1, argv + argc}, Environment()); };
+  const absl::StatusOr<LoadedConfig> loaded = load();
   if (!loaded.ok()) {
     std::fprintf(stderr, "%s\n(evoked --help names all options)\n",
                  std::string(loaded.status().message()).c_str());
@@ -79,12 +102,16 @@ int Main(int argc, char** argv) {
       std::fputs(loaded->printed.c_str(), stdout);
       return kExitClean;
     case Action::kCheckConfig:
+      if (const absl::Status files = CheckFiles(loaded->config); !files.ok()) {
+        std::fprintf(stderr, "%s\n", std::string(files.message()).c_str());
+        return kExitUsage;
+      }
       std::puts("the configuration is right");
       return kExitClean;
     case Action::kServe:
       break;
   }
-  return Serve(*loaded);
+  return Serve(*loaded, load);
 }
 
 }  // namespace

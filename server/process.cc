@@ -12,8 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include <spdlog/spdlog.h>
-
 #include "absl/debugging/symbolize.h"
 #include "absl/time/clock.h"
 
@@ -74,7 +72,7 @@ void BlockSignals() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-std::optional<std::string> WaitForStop(absl::Duration timeout) {
+std::optional<std::string> WaitForStop(absl::Duration timeout, const std::function<void()>& reload) {
   const sigset_t set = Waited();
   const absl::Time until = absl::Now() + timeout;
   while (true) {
@@ -84,7 +82,7 @@ std::optional<std::string> WaitForStop(absl::Duration timeout) {
     const int signal = sigtimedwait(&set, nullptr, &wait);
     if (signal == SIGTERM) return "SIGTERM";
     if (signal == SIGINT) return "SIGINT";
-    if (signal == SIGHUP) spdlog::info("SIGHUP: this version reloads nothing");
+    if (signal == SIGHUP) reload();
     if (absl::Now() >= until) return std::nullopt;
   }
 }

@@ -1,6 +1,7 @@
 // The process and its surroundings: signals, crashes, the service manager.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -24,8 +25,10 @@ void InstallCrashHandler(const char* program);
 // SIGTERM and SIGINT ask to stop. Blocks them, SIGHUP too, for this thread and those that it starts, so that
 // they can be waited for; SIGPIPE is ignored. Requires: called before any thread is started.
 void BlockSignals();
-// Waits until a stop is asked for, or until `timeout`: nothing then. Returns the signal's name.
-std::optional<std::string> WaitForStop(absl::Duration timeout);
+// Waits until a stop is asked for, or until `timeout`: nothing then. Returns the signal's name. Meanwhile
+// `reload` is called for each SIGHUP.
+std::optional<std::string> WaitForStop(
+    absl::Duration timeout, const std::function<void()>& reload = [] {});
 
 // Sends SIGTERM to this process when its parent ends; at once if it ended already.
 void DieWithParent();

@@ -69,6 +69,18 @@ Readiness::Check CheckOf(const MemoryFigures& figures) {
   return check;
 }
 
+SecurityFiles SecurityFilesOf(const Config& config) {
+  return {.tls = {.certificate = config.tls_certificate,
+                  .key = config.tls_key,
+                  .client_ca = config.tls_client_ca},
+          .tokens = config.tokens,
+          .audit_log = config.audit_log};
+}
+
+RequestLimits LimitsOf(const Config& config) {
+  return {.max_message_bytes = config.max_message_bytes, .max_rows = config.max_rows, .max_k = config.max_k};
+}
+
 }  // namespace
 
 const char* Version() {
@@ -80,6 +92,8 @@ const char* Commit() {
 
 int ExitCodeOf(const absl::Status& start) {
   switch (start.code()) {
+    case absl::StatusCode::kInvalidArgument:  // a file that the configuration names
+      return kExitUsage;
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kFailedPrecondition:  // a newer format
       return kExitCorrupt;
@@ -114,6 +128,7 @@ absl::Status Server::Begin() {
         "this build computes differently on this machine: arithmetic fingerprint %016x, expects %016x",
         fingerprint, kArithmeticFingerprint));
   }
+  EVOKE_ASSIGN_OR_RETURN(security_, Security::Open(SecurityFilesOf(config_)));
   EVOKE_ASSIGN_OR_RETURN(data_dir_, DataDir::Open(config_.data_dir));
   EVOKE_ASSIGN_OR_RETURN(
       catalog_,
@@ -135,18 +150,22 @@ absl::Status Server::Begin() {
   context_.catalog = catalog_.get();
   context_.admin = &admin_;
   context_.observer = &exporter_;
-  context_.limits = {
-      .max_message_bytes = config_.max_message_bytes, .max_rows = config_.max_rows, .max_k = config_.max_k};
+  context_.auth = security_->auth();
+  context_.audit = security_->audit();
+  context_.limits.Set(LimitsOf(config_));
   context_.engine = config_.engine;
   context_.max_memories = config_.max_memories;
   context_.instance = RandomInstance();
   context_.version = Version();
   context_.arithmetic_fingerprint = fingerprint;
   context_.started = clock_.Now();
-  EVOKE_ASSIGN_OR_RETURN(ListeningServer listening,
-                         Listen({.addresses = config_.listen,
-                                 .max_message_bytes = config_.max_message_bytes,
-                                 .services = {&memory_service_, &admin_service_}}));
+  EVOKE_ASSIGN_OR_RETURN(
+      ListeningServer listening,
+      Listen({.addresses = config_.listen,
+              .max_message_bytes = config_.max_message_bytes,
+              .credentials = [this](auto& address) { return security_->CredentialsFor(address); },
+              .handshake_timeout = config_.handshake_timeout,
+              .services = {&memory_service_, &admin_service_}}));
   grpc_server_ = std::move(listening.server);
   grpc_addresses_ = std::move(listening.addresses);
   {
@@ -205,6 +224,15 @@ void Server::UpdateHealth() {
   if (was_loading_ && !state.loading) spdlog::info("all memories are recovered");
   if (!was_loading_ && state.loading) spdlog::warn("a memory is recovering from its store");
   was_loading_ = state.loading;
+}
+
+void Server::Reload(const Config& config) {
+  security_->Reload(SecurityFilesOf(config));
+  context_.limits.Set(LimitsOf(config));
+}
+
+absl::Status CheckFiles(const Config& config) {
+  return Security::Check(SecurityFilesOf(config));
 }
 
 absl::Status Server::Drain(const std::function<bool()>& hurry) {

@@ -25,6 +25,7 @@
 #include "server/metrics/exporter.h"
 #include "server/service/admin_service.h"
 #include "server/service/memory_service.h"
+#include "server/service/security.h"
 #include "server/service/service_context.h"
 #include "storage/data_dir.h"
 
@@ -50,6 +51,11 @@ class Server {
   const std::vector<std::string>& grpc_addresses() const { return grpc_addresses_; }
   const std::string& http_address() const { return http_address_; }
 
+  // Reads the files of certificates and tokens again and takes over the limits of a request, from `config`,
+  // where they may have other names and values now; everything else of it is ignored. A file that is wrong is
+  // logged, and what it should replace stays. Calls under way are not disturbed.
+  void Reload(const Config& config);
+
   // Health goes to not-serving, new mutations get DRAINING, what was accepted is finished, stores are closed.
   // Waits up to the configured drain timeout, or until `hurry` (asked about ten times a second) is true; then
   // the waiting is skipped, not the closing. DEADLINE_EXCEEDED when work was cut off.
@@ -70,6 +76,7 @@ class Server {
   ThreadPool io_;
   std::unique_ptr<DataDir> data_dir_;
   std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Security> security_;
   ServiceContext context_;
   ThreadPool admin_;
   MemoryService memory_service_;
@@ -84,7 +91,10 @@ class Server {
   bool was_loading_ ABSL_GUARDED_BY(health_mu_) = true;
 };
 
-// kExitCorrupt, kExitLocked, kExitResource or kExitFailure.
+// Of a configuration that --check-config is asked about: INVALID_ARGUMENT when a file that it names is wrong.
+absl::Status CheckFiles(const Config& config);
+
+// kExitUsage, kExitCorrupt, kExitLocked, kExitResource or kExitFailure.
 int ExitCodeOf(const absl::Status& start);
 
 }  // namespace evoke

@@ -137,6 +137,37 @@ absl::Status DataDir::RemoveMemoryFolder(const MemoryUid& uid) {
   return error ? FileError("remove", doomed, error.value()) : absl::OkStatus();
 }
 
+// The store is `store`, or while that is not there `store.next`: the first rename below that is durable decides.
+absl::Status DataDir::ReplaceStore(const MemoryUid& uid, const std::string& from) {
+  const std::string folder = MemoryFolder(uid), store = StorePath(uid);
+  if (absl::Status s = FinishReplacement(uid); !s.ok()) return s;
+  if (::rename(from.c_str(), (folder + "/store.next").c_str()) != 0) return FileError("rename", from, errno);
+  if (absl::Status s = SyncDirectory(folder); !s.ok()) return s;
+  if (::rename(store.c_str(), (folder + "/store.old").c_str()) != 0) return FileError("rename", store, errno);
+  return FinishReplacement(uid);
+}
+
+absl::Status DataDir::FinishReplacement(const MemoryUid& uid) {
+  const std::string folder = MemoryFolder(uid), store = StorePath(uid), next = folder + "/store.next";
+  std::error_code error;
+  if (!fs::exists(store, error) && fs::exists(next, error)) {
+    if (::rename(next.c_str(), store.c_str()) != 0) return FileError("rename to", store, errno);
+  }
+  for (const std::string& left : {folder + "/store.old", next}) {
+    if (!fs::exists(left, error)) continue;
+    if (absl::Status s = SyncDirectory(folder); !s.ok()) return s;
+    fs::remove_all(left, error);
+    if (error) return FileError("remove", left, error.value());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> DataDir::MakeSnapshotsFolder(const MemoryUid& uid) {
+  const std::string path = SnapshotsPath(uid);
+  if (absl::Status s = MakeDirectory(path); !s.ok()) return s;
+  return path;
+}
+
 absl::StatusOr<bool> DataDir::HasMemoryFolders() const {
   std::error_code error;
   const bool empty = fs::is_empty(MemoriesPath(), error);

@@ -41,6 +41,14 @@ class DataDir {
   // Requires: the catalog names it as one to be removed, and nothing in it is open. It is gone as a whole or
   // not at all; its files follow.
   absl::Status RemoveMemoryFolder(const MemoryUid& uid);
+  // Makes `from`, a complete and synced store in tmp/, the memory's store in place of the one it has. After a crash one
+  // of the two is there; FinishReplacement, which must come before a store is opened, says which.
+  // Requires: neither is open.
+  absl::Status ReplaceStore(const MemoryUid& uid, const std::string& from);
+  absl::Status FinishReplacement(const MemoryUid& uid);
+  // Where the memory's snapshots lie. Durable on return.
+  absl::StatusOr<std::string> MakeSnapshotsFolder(const MemoryUid& uid);
+  std::string SnapshotsPath(const MemoryUid& uid) const { return MemoryFolder(uid) + "/snapshots"; }
   // Whether any memory has a folder.
   absl::StatusOr<bool> HasMemoryFolders() const;
 

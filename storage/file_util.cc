@@ -47,6 +47,13 @@ absl::Status SyncDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status SyncFile(const std::string& path) {
+  const File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return FileError("open", path, errno);
+  if (::fsync(file.fd) != 0) return FileError("fsync", path, errno);
+  return absl::OkStatus();
+}
+
 absl::Status MakeDirectory(const std::string& path) {
   if (::mkdir(path.c_str(), 0750) != 0) {
     struct stat found;

@@ -26,4 +26,7 @@ absl::Status WriteFileAtomically(const std::string& path, const std::string& tem
 
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
+// Makes the content of a file that was written by other means last.
+absl::Status SyncFile(const std::string& path);
+
 }  // namespace evoke

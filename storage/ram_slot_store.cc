@@ -103,7 +103,9 @@ absl::Status RamSlotStore::ReadPayloads(absl::Span<SlotPayloads> slots) const {
       if (it == rings_.end() || place >= it->second.size()) {
         return absl::DataLossError(absl::StrCat("payload of slot ", slot.slot.value, " is missing"));
       }
-      if (!it->second[place].bytes.empty()) slot.payloads.push_back(it->second[place]);
+      if (it->second[place].bytes.empty()) continue;
+      slot.payloads.push_back(it->second[place]);
+      slot.payloads.back().place = place;
     }
     std::sort(slot.payloads.begin(), slot.payloads.end(),
               [](const Payload& a, const Payload& b) { return a.step < b.step; });

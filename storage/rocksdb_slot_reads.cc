@@ -19,9 +19,11 @@ namespace {
 
 // Visits key and value of each row in the range, in order. `what` names the range in errors.
 absl::Status ScanRange(rocksdb::DB* db, const KeyRange& range, const std::string& what,
-                       const std::function<absl::Status(std::string_view, std::string_view)>& visit) {
+                       const std::function<absl::Status(std::string_view, std::string_view)>& visit,
+                       const rocksdb::Snapshot* at = nullptr) {
   const rocksdb::Slice end(range.end);
   rocksdb::ReadOptions read;
+  read.snapshot = at;
   read.iterate_upper_bound = &end;
   read.fill_cache = false;  // read once, at start
   read.readahead_size = 2 << 20;
@@ -57,6 +59,11 @@ absl::StatusOr<MetaRow> RocksDbSlotStore::ReadMeta() const {
 absl::Status RocksDbSlotStore::ScanPartition(Partition partition,
                                              const std::function<absl::Status(const SlotRow&)>& visit) const {
   if (absl::Status s = Health(); !s.ok()) return s;
+  return ScanSlots(partition, nullptr, visit);
+}
+
+absl::Status RocksDbSlotStore::ScanSlots(Partition partition, const rocksdb::Snapshot* at,
+                                         const std::function<absl::Status(const SlotRow&)>& visit) const {
   return WithoutExceptions([&] {
     std::vector<float> key_buffer;
     SlotId last;
@@ -70,7 +77,8 @@ absl::Status RocksDbSlotStore::ScanPartition(Partition partition,
                                             absl::StatusOr<SlotRow> row = DecodeSlotRow(
                                                 key, *slot, value, options_.key_dim, &key_buffer);
                                             return row.ok() ? visit(*row) : row.status();
-                                          });
+                                          },
+                                          at);
     // A damaged block has no slot: the last one before it says where to look.
     if (!absl::IsDataLoss(status)) return status;
     return absl::DataLossError(absl::StrCat("partition ", partition.value,
@@ -109,29 +117,56 @@ absl::StatusOr<std::string> RocksDbSlotStore::ReadReply(const SessionId& session
 
 absl::Status RocksDbSlotStore::ReadPayloads(absl::Span<SlotPayloads> slots) const {
   if (absl::Status s = Health(); !s.ok()) return s;
-  return WithoutExceptions([&] { return ReadPayloadRows(slots); });
+  return WithoutExceptions([&] { return ReadPayloadRows(slots, nullptr); });
 }
 
-absl::Status RocksDbSlotStore::ReadPayloadRows(absl::Span<SlotPayloads> slots) const {
+absl::Status RocksDbSlotStore::ReadSlotRows(absl::Span<const SlotId> slots, const rocksdb::Snapshot* at,
+                                            const std::function<absl::Status(const SlotRow&)>& visit) const {
+  std::vector<std::string> keys;
+  for (const SlotId slot : slots) keys.push_back(layout_.Slot(slot));
+  rocksdb::ReadOptions read;
+  read.snapshot = at;
+  read.fill_cache = false;
+  std::vector<std::string> values;
+  const std::vector<rocksdb::Status> got =
+      db_->MultiGet(read, std::vector<rocksdb::Slice>(keys.begin(), keys.end()), &values);
+  std::vector<float> key_buffer;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const std::string what = absl::StrCat("slot ", slots[i].value);
+    if (got[i].IsNotFound()) return absl::DataLossError(absl::StrCat(what, " is missing"));
+    if (!got[i].ok()) return FromRocksDb(what, got[i]);
+    absl::StatusOr<SlotRow> row = DecodeSlotRow(keys[i], slots[i], values[i], options_.key_dim, &key_buffer);
+    if (!row.ok()) return row.status();
+    if (absl::Status s = visit(*row); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RocksDbSlotStore::ReadPayloadRows(absl::Span<SlotPayloads> slots, const rocksdb::Snapshot* at) const {
   std::vector<std::string> keys;
   std::vector<SlotPayloads*> owners;
+  std::vector<uint16_t> places;
   for (SlotPayloads& slot : slots) {
     slot.payloads.clear();
     for (const uint16_t place : ValidPlaces(slot.hits, options_.payload_history)) {
       keys.push_back(layout_.Payload(slot.slot, place));
       owners.push_back(&slot);
+      places.push_back(place);
     }
   }
   // One call, so that all rows are of one state.
+  rocksdb::ReadOptions read;
+  read.snapshot = at;
   std::vector<std::string> values;
   const std::vector<rocksdb::Status> got =
-      db_->MultiGet({}, std::vector<rocksdb::Slice>(keys.begin(), keys.end()), &values);
+      db_->MultiGet(read, std::vector<rocksdb::Slice>(keys.begin(), keys.end()), &values);
   for (size_t i = 0; i < keys.size(); ++i) {
     const std::string what = absl::StrCat("payload of slot ", owners[i]->slot.value);
     if (got[i].IsNotFound()) return absl::DataLossError(absl::StrCat(what, " is missing"));
     if (!got[i].ok()) return FromRocksDb(what, got[i]);
     absl::StatusOr<Payload> payload = DecodePayload(keys[i], values[i]);
     if (!payload.ok()) return absl::DataLossError(absl::StrCat(what, ": ", payload.status().message()));
+    payload->place = places[i];
     if (!payload->bytes.empty()) owners[i]->payloads.push_back(*std::move(payload));
   }
   for (SlotPayloads& slot : slots) {

@@ -10,6 +10,7 @@
 #include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
 #include "storage/file_util.h"
+#include "storage/rocksdb_reader.h"
 #include "storage/rocksdb_status.h"
 #include "storage/sealed_row.h"
 #include "storage/slot_record.h"
@@ -74,9 +75,15 @@ RocksDbSlotStore::Options WithResources(RocksDbSlotStore::Options options) {
 // -------------------------------------------------------------------------------------------------------
 
 RocksDbSlotStore::RocksDbSlotStore(Options options)
-    : options_(std::move(options)), layout_(options_.partitions) {}
+    : options_(std::move(options)), layout_(options_.partitions), readers_(std::make_shared<Readers>()) {
+  readers_->store = this;
+}
 
-RocksDbSlotStore::~RocksDbSlotStore() = default;
+RocksDbSlotStore::~RocksDbSlotStore() {
+  const std::lock_guard open(readers_->open);  // waits for calls under way
+  for (const rocksdb::Snapshot* at : readers_->snapshots) db_->ReleaseSnapshot(at);
+  readers_->store = nullptr;
+}
 
 absl::StatusOr<std::unique_ptr<RocksDbSlotStore>> RocksDbSlotStore::Open(Options options) {
   if (absl::Status s = CheckOptions(options); !s.ok()) return s;

@@ -25,6 +25,7 @@
 
 namespace rocksdb {
 class DB;
+class Snapshot;
 class WriteBatch;
 }  // namespace rocksdb
 
@@ -54,6 +55,10 @@ class RocksDbSlotStore final : public SlotStore {
   static absl::StatusOr<std::unique_ptr<RocksDbSlotStore>> Open(Options options);
   // What a store says of itself, as options that open it read-only.
   static absl::StatusOr<Options> Describe(const std::string& path);
+  // Makes the copy of a store that lies at options.path the store of options.uid: `record`, a fork or a restore, becomes
+  // its last and only kept turn, its sessions are gone. One synced write: before it the copy is what it was.
+  // INVALID_ARGUMENT when the record's origin is not the state that lies there.
+  static absl::Status Adopt(Options options, const TurnRecord& record);
   // Removes the store's files, and the folder when nothing else is in it. Requires: it is not open.
   static absl::Status Destroy(const std::string& path);
   ~RocksDbSlotStore() override;
@@ -71,16 +76,26 @@ class RocksDbSlotStore final : public SlotStore {
   Turn FirstKeptTurn() const override;
   absl::Status TruncateRecordsBefore(Turn turn) override;
   absl::StatusOr<Turn> Checkpoint(const std::string& dir) override;
+  absl::StatusOr<std::shared_ptr<const StoreReader>> OpenReader() override;
   uint64_t ApproximateBytes() const override;
 
  private:
+  struct Readers;  // who reads beside us
+  class Reader;
+
   explicit RocksDbSlotStore(Options options);
 
   absl::Status OpenDatabase();
   absl::Status Initialize();
   absl::Status LoadState();
   absl::Status CommitStaged(absl::Span<const TurnRecord* const> records);
-  absl::Status ReadPayloadRows(absl::Span<SlotPayloads> slots) const;
+  absl::Status WriteAdopted(const TurnRecord& record, const Options& owner);
+  // These read the state at `at`; null: the latest.
+  absl::Status ScanSlots(Partition partition, const rocksdb::Snapshot* at,
+                         const std::function<absl::Status(const SlotRow&)>& visit) const;
+  absl::Status ReadSlotRows(absl::Span<const SlotId> slots, const rocksdb::Snapshot* at,
+                            const std::function<absl::Status(const SlotRow&)>& visit) const;
+  absl::Status ReadPayloadRows(absl::Span<SlotPayloads> slots, const rocksdb::Snapshot* at) const;
   void PutSlots(const TurnRecord& record, rocksdb::WriteBatch* batch) const;
   absl::Status Fail(absl::Status status);
   absl::Status Health() const;
@@ -88,6 +103,7 @@ class RocksDbSlotStore final : public SlotStore {
   const Options options_;
   const KeyLayout layout_;
   std::unique_ptr<rocksdb::DB> db_;
+  const std::shared_ptr<Readers> readers_;
 
   std::mutex commit_mu_;   // held by whoever changes anything; taken before mu_
   SessionTable sessions_;  // guarded by commit_mu_

@@ -72,15 +72,35 @@ struct SessionRow {
 };
 
 struct Payload {
-  Step step;          // of the observation that brought it
-  std::string bytes;  // never empty here
-  friend bool operator==(const Payload&, const Payload&) = default;
+  Step step;           // of the observation that brought it
+  std::string bytes;   // never empty here
+  uint16_t place = 0;  // of the ring; where it lies, not what it is: equality does not look at it
+  friend bool operator==(const Payload& a, const Payload& b) { return a.step == b.step && a.bytes == b.bytes; }
 };
 
 struct SlotPayloads {
   SlotId slot;
   uint32_t hits = 0;              // in: tells which places of the ring are valid
   std::vector<Payload> payloads;  // out: the first one, then the latest ones in the order of their steps
+};
+
+// A store at one turn, for those who read whole memories beside the engine: exports, forks, snapshots.
+//
+// Threads: thread-safe. It may outlive its store, which waits for calls under way when it closes; from then on every
+// call answers UNAVAILABLE. Cost: what later commits overwrite stays on disk as long as it is open.
+class StoreReader {
+ public:
+  virtual ~StoreReader() = default;
+  virtual const MetaRow& meta() const = 0;
+  // As SlotStore's, of the reader's turn.
+  virtual absl::Status ScanPartition(Partition partition,
+                                     const std::function<absl::Status(const SlotRow&)>& visit) const = 0;
+  // Visits these slots in this order. DATA_LOSS for one that is not live.
+  virtual absl::Status ReadSlots(absl::Span<const SlotId> slots,
+                                 const std::function<absl::Status(const SlotRow&)>& visit) const = 0;
+  virtual absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const = 0;
+  // Store::Checkpoint: of the reader's turn or a later one.
+  virtual absl::StatusOr<Turn> Checkpoint(const std::string& dir) const = 0;
 };
 
 class SlotStore {
@@ -120,6 +140,11 @@ class SlotStore {
 
   // A consistent copy in `dir` (which must not exist), sharing files where it can. Returns the turn it holds.
   virtual absl::StatusOr<Turn> Checkpoint(const std::string& dir) = 0;
+
+  // The store as it is now. UNIMPLEMENTED where the slots are not in the store (RamSlotStore).
+  virtual absl::StatusOr<std::shared_ptr<const StoreReader>> OpenReader() {
+    return absl::UnimplementedError("this store holds no slots");
+  }
 
   // Disk bytes in use, or RAM bytes for a RAM store.
   virtual uint64_t ApproximateBytes() const = 0;

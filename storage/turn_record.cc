@@ -81,6 +81,28 @@ void TakeWrite(ByteReader* in, SlotWrite* write) {
   }
 }
 
+bool HasOrigin(AdminOp admin) { return admin == AdminOp::kFork || admin == AdminOp::kRestore; }
+
+void PutOrigin(const StateOrigin& origin, ByteWriter* out) {
+  out->Put(origin.uid);
+  out->Put(origin.epoch);
+  out->Put(origin.turn);
+  out->Put(origin.step);
+  out->Put(origin.chain);
+  out->Put(origin.state_hash);
+}
+
+StateOrigin TakeOrigin(ByteReader* in) {
+  StateOrigin origin;
+  origin.uid = in->TakeUid<MemoryUid>();
+  origin.epoch = Epoch(in->Take<uint64_t>());
+  origin.turn = Turn(in->Take<uint64_t>());
+  origin.step = Step(in->Take<uint64_t>());
+  origin.chain = in->TakeHash();
+  origin.state_hash = in->TakeHash();
+  return origin;
+}
+
 void TakeSessionOp(ByteReader* in, SessionOp* op) {
   op->kind = static_cast<SessionOp::Kind>(in->Take<uint8_t>());
   op->session = in->TakeUid<SessionId>();
@@ -100,6 +122,7 @@ absl::StatusOr<TurnRecord> DecodeBody(std::string_view body) {
   record.step_before = Step(in.Take<uint64_t>());
   record.step_after = Step(in.Take<uint64_t>());
   record.admin = static_cast<AdminOp>(in.Take<uint8_t>());
+  if (HasOrigin(record.admin)) record.origin = TakeOrigin(&in);
   record.state_hash = in.TakeHash();
   record.live_after = in.Take<uint64_t>();
   record.writes.resize(in.TakeCount(kMinWriteBytes));
@@ -119,8 +142,11 @@ absl::Status CheckTurnRecord(const TurnRecord& record) {
   const auto refuse = [&](const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat("turn ", record.turn.value, ": ", what));
   };
-  if (record.admin > AdminOp::kClear) {
+  if (record.admin > AdminOp::kRestore) {
     return refuse(absl::StrCat("unknown admin operation ", static_cast<int>(record.admin)));
+  }
+  if (HasOrigin(record.admin) != record.origin.has_value()) {
+    return refuse(record.origin ? "an origin without a fork or restore" : "a fork or restore without an origin");
   }
   absl::flat_hash_set<SlotId> slots;
   slots.reserve(record.writes.size() + record.freed.size());
@@ -165,6 +191,7 @@ EncodedTurn EncodeTurnRecord(const TurnRecord& record) {
   out.Put(record.step_before);
   out.Put(record.step_after);
   out.Put(static_cast<uint8_t>(record.admin));
+  if (record.origin) PutOrigin(*record.origin, &out);
   out.Put(record.state_hash);
   out.Put(record.live_after);
   out.Put(static_cast<uint32_t>(record.writes.size()));

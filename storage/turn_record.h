@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +27,7 @@ enum class WriteKind : uint8_t {
   kFolded = 3,  // fold_misses reinforced a slot that this batch took
   kFree = 4,    // a miss written into a free slot
   kEvict = 5,   // a miss that replaced a live slot
-  kImport = 6,  // reserved for bulk import
+  kImport = 6,  // written by an Import, or copied by a fork
 };
 
 // One place of a slot's payload ring (see SlotStore). An empty `bytes` says: that observation carried no payload.
@@ -61,7 +62,24 @@ struct SessionOp {
 };
 
 // Turns that change more than slots; each alone in its turn. Values are stored: never renumber.
-enum class AdminOp : uint8_t { kNone = 0, kClear = 1 };
+enum class AdminOp : uint8_t {
+  kNone = 0,
+  kClear = 1,
+  kImport = 2,   // rows that were not decided here
+  kFork = 3,     // turn 1 of a copy: the content is `origin`'s
+  kRestore = 4,  // in place: the content is `origin`'s from here on, and every session is forgotten
+};
+
+// The state that a fork or a restore takes its content from.
+struct StateOrigin {
+  MemoryUid uid;
+  Epoch epoch;
+  Turn turn;
+  Step step;
+  Hash128 chain;
+  Hash128 state_hash;
+  friend bool operator==(const StateOrigin&, const StateOrigin&) = default;
+};
 
 struct TurnRecord {
   MemoryUid uid;
@@ -72,6 +90,8 @@ struct TurnRecord {
   Step step_before;
   Step step_after;
   AdminOp admin = AdminOp::kNone;  // kClear frees every slot; `freed` stays empty
+  std::optional<StateOrigin> origin;  // exactly with kFork and kRestore. Their slots are in the store that was copied,
+                                      // but for a fork of an ephemeral memory, whose writes are all of them
   std::vector<SlotWrite> writes;   // ascending written_step, so applying them in order yields the age order
   std::vector<SlotId> freed;
   std::vector<SessionOp> sessions;

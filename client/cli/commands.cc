@@ -123,10 +123,16 @@ int Commands::Hash() {
 }
 
 bool Commands::Connect(client::RetryPolicy retry) {
+  const client::TlsOptions& tls = flags_.tls_files;
+  const bool use_tls = flags_.tls || !(tls.root_certificates.empty() && tls.certificate.empty() &&
+                                       tls.key.empty() && tls.server_name.empty());
   absl::StatusOr<std::unique_ptr<client::Client>> connected =
       client::Client::Connect({.addresses = absl::StrSplit(flags_.address, ','),
                                .deadline = Parsed(flags_.deadline),
                                .retry = retry,
+                               .tls = use_tls ? std::optional(tls) : std::nullopt,
+                               .token_file = flags_.token_file,
+                               .allow_insecure_token = flags_.allow_insecure_token,
                                .clock = terminal_.clock});
   if (!connected.ok()) {
     Usage(connected.status().message());

@@ -18,6 +18,10 @@ struct Flags {
   std::string address = "127.0.0.1:7380";  // several: separated by commas
   std::string deadline = "30s";
   Format format = Format::kTable;
+  bool tls = false;  // also without any of the next four
+  client::TlsOptions tls_files;
+  std::string token_file;
+  bool allow_insecure_token = false;
 
   std::string service;  // of health
   bool wait = false;

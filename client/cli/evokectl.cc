@@ -74,6 +74,22 @@ void AddMemoryCommands(CLI::App* app, Flags* flags, Command* chosen) {
   for (CLI::App* command : memory->get_subcommands({})) command->fallthrough();
 }
 
+void AddSecurityFlags(CLI::App* app, Flags* flags) {
+  app->add_flag("--tls", flags->tls, "speak TLS, and believe the system's roots; each --tls-... implies it");
+  app->add_option("--tls-ca", flags->tls_files.root_certificates,
+                  "PEM: roots that the server's certificate leads to")
+      ->envname("EVOKE_TLS_CA");
+  app->add_option("--tls-cert", flags->tls_files.certificate, "PEM: the certificate to show, with --tls-key");
+  app->add_option("--tls-key", flags->tls_files.key, "PEM: its key");
+  app->add_option("--tls-server-name", flags->tls_files.server_name,
+                  "what the server's certificate says; default the host of the address");
+  // There is no flag for the token itself: command lines can be seen by everybody on the machine.
+  app->add_option("--token-file", flags->token_file, "file that holds the token")
+      ->envname("EVOKE_TOKEN_FILE");
+  app->add_flag("--allow-insecure-token", flags->allow_insecure_token,
+                "send it to another machine without TLS, where whoever listens can take it");
+}
+
 }  // namespace
 
 int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) {
@@ -95,6 +111,8 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
                       std::map<std::string, Format>{{"table", Format::kTable}, {"json", Format::kJson}})
                       .description(""))
       ->type_name("NAME");
+
+  AddSecurityFlags(&app, &flags);
 
   CLI::App* health = AddCommand(&app, "health", "Whether the server is serving", &Commands::Health, &chosen);
   health->fallthrough();

@@ -177,6 +177,7 @@ absl::StatusOr<LoadedConfig> Loader::Finish() {
     if (const std::string expected = option.set(text, &loaded_.config); !expected.empty()) {
       errors_.push_back(absl::StrCat(source, ": ", option.key, " is \"", text, "\", expects ", expected));
     }
+    loaded_.values[option.key] = text;
     absl::StrAppend(&loaded_.printed, "# ", option.key, " from ", source, "\n", option.key, " = \"", text,
                     "\"\n");
   }
@@ -187,14 +188,29 @@ absl::StatusOr<LoadedConfig> Loader::Finish() {
 
 void Loader::CheckTogether() {
   const Config& config = loaded_.config;
+  const bool tls = !config.tls_certificate.empty();
+  const bool tokens = !config.tokens.empty();
   std::vector<std::string> addresses = config.listen;
   if (!config.http_listen.empty()) addresses.push_back(config.http_listen);
   for (const std::string& address : addresses) {
-    if (IsLocal(address) || config.allow_insecure_remote) continue;
-    errors_.push_back(
-        absl::StrCat(address,
-                     " can be reached from other machines, and this version has neither TLS nor tokens; "
-                     "listen on a loopback address, or give --allow-insecure-remote"));
+    if (IsLocal(address) || config.allow_insecure_remote || tls || tokens) continue;
+    errors_.push_back(absl::StrCat(
+        address,
+        " can be reached from other machines, and there are neither TLS (tls-certificate, tls-key) nor "
+        "tokens (tokens); give them, listen on a loopback address, or give --allow-insecure-remote"));
+  }
+  if (tls != !config.tls_key.empty())
+    errors_.push_back("tls-certificate and tls-key go together, and one of them is missing");
+  if (!config.tls_client_ca.empty() && !tls)
+    errors_.push_back("tls-client-ca needs tls-certificate and tls-key");
+  for (const std::string& address : config.listen) {
+    if (IsLocal(address)) continue;
+    if (tokens && !tls)
+      loaded_.warnings.push_back(
+          absl::StrCat(address, ": tokens cross the network unencrypted, without TLS"));
+    if (!tokens && config.tls_client_ca.empty())
+      loaded_.warnings.push_back(
+          absl::StrCat(address, ": whoever can connect is admin, without tokens or tls-client-ca"));
   }
   if (config.engine.mailbox_rows < config.max_rows) {
     errors_.push_back(absl::StrCat("mailbox-rows is ", config.engine.mailbox_rows, ", below max-rows, ",
@@ -215,6 +231,15 @@ absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& args,
   return loader.Finish();
 }
 
+std::vector<std::string> NeedRestart(const LoadedConfig& running, const LoadedConfig& fresh) {
+  std::vector<std::string> keys;
+  for (const Option& option : OptionTable()) {
+    if (!option.reloads && running.values.at(option.key) != fresh.values.at(option.key))
+      keys.push_back(option.key);
+  }
+  return keys;
+}
+
 std::string HelpText() {
   std::string text =
       "evoked: a memory server for neural networks\n\n"
@@ -227,7 +252,9 @@ std::string HelpText() {
   for (const Option& option : OptionTable()) {
     const std::string flag = absl::StrCat("--", option.key, option.value[0] == '\0' ? "" : " ", option.value);
     line(flag, option.help);
-    line("", option.fallback == nullptr ? "Required." : absl::StrCat("Default: ", option.fallback));
+    line("", option.fallback == nullptr   ? "Required."
+             : option.fallback[0] == '\0' ? "Default: none"
+                                          : absl::StrCat("Default: ", option.fallback));
   }
   line("--config FILE", "Read a file of options, TOML.");
   line("--print-config", "Print every value and where it came from.");

@@ -23,6 +23,12 @@ struct Config {
   std::vector<std::string> listen;  // host:port or unix:path
   std::string http_listen;          // host:port; empty: off
   bool allow_insecure_remote = false;
+  std::string tls_certificate;  // files; empty: none
+  std::string tls_key;
+  std::string tls_client_ca;
+  std::string tokens;
+  std::string audit_log;
+  absl::Duration handshake_timeout;
   uint32_t threads = 0;     // for searches and turns; 0: one a core
   uint32_t io_threads = 0;  // for what blocks on a disk
   EngineOptions engine;
@@ -46,13 +52,17 @@ struct LoadedConfig {
   Action action = Action::kServe;
   Config config;
   std::string printed;                // every key with its value and where it came from, itself a legal file
-  std::vector<std::string> warnings;  // variables EVOKE_... that are nothing of ours
+  std::vector<std::string> warnings;  // legal, and perhaps not meant: foreign EVOKE_..., no encryption
+  std::map<std::string, std::string> values;  // key to text, as in `printed`
 };
 
 // `args` without the program's name; `environment` all of it; the file is read when one is named.
 // INVALID_ARGUMENT with a line for each error. With --help and --version the rest is not looked at.
 absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& args,
                                         const std::map<std::string, std::string>& environment);
+
+// Options whose values differ and which a running process cannot change.
+std::vector<std::string> NeedRestart(const LoadedConfig& running, const LoadedConfig& fresh);
 
 // The text of --help.
 std::string HelpText();

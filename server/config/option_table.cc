@@ -43,6 +43,14 @@ Setter OneOf(Field field, std::vector<std::string> choices) {
 }
 
 template <typename Field>
+Setter Text(Field field) {
+  return [=](const std::string& text, Config* config) -> std::string {
+    field(*config) = text;
+    return "";
+  };
+}
+
+template <typename Field>
 Setter Switch(Field field) {
   return [=](const std::string& text, Config* config) { return ParseBool(text, &field(*config)); };
 }
@@ -86,9 +94,23 @@ std::vector<Option> MakeTable() {
        SetListen},
       {"http-listen", "ADDRESS", "127.0.0.1:7381",
        "Metrics and probes on host:port, or off. Port 0: one is chosen.", false, SetHttpListen},
-      {"allow-insecure-remote", "", "false",
-       "Listen beyond this machine, although this version has neither TLS nor tokens.", false,
+      {"allow-insecure-remote", "", "false", "Listen beyond this machine with neither TLS nor tokens.", false,
        Switch(EVOKE_FIELD(allow_insecure_remote))},
+      {"tls-certificate", "FILE", "", "PEM: gRPC on host:port speaks TLS only. SIGHUP reads it again.", false,
+       Text(EVOKE_FIELD(tls_certificate)), true},
+      {"tls-key", "FILE", "", "PEM: the key of tls-certificate.", false, Text(EVOKE_FIELD(tls_key)), true},
+      {"tls-client-ca", "FILE", "", "PEM: clients must show a certificate that one of these signed.", false,
+       Text(EVOKE_FIELD(tls_client_ca)), true},
+      {"tokens", "FILE", "", "Who may call what, by token. SIGHUP reads it again.", false,
+       Text(EVOKE_FIELD(tokens)), true},
+      {"audit-log", "FILE", "", "Lines on calls that change what there is; else they are in the log.", false,
+       Text(EVOKE_FIELD(audit_log))},
+      {"handshake-timeout", "DURATION", "10s", "When a connection that is not yet one is dropped.", false,
+       [](const std::string& text, Config* config) {
+         const std::string expected = ParseDuration(text, &config->handshake_timeout);
+         return !expected.empty() || config->handshake_timeout >= absl::Milliseconds(100) ? expected
+                                                                                          : "at least 100ms";
+       }},
       {"threads", "N", "0", "Threads for searches and turns; 0: one a core.", false,
        Number(EVOKE_FIELD(threads), 0, 1024)},
       {"io-threads", "N", "4", "Threads for what blocks on a disk: commits, recovery, Create, Delete.", false,
@@ -98,11 +120,14 @@ std::vector<Option> MakeTable() {
       {"index", "NAME", "flat", "Search structure of memories: flat or faiss_flat. No answer depends on it.",
        false, OneOf(EVOKE_FIELD(engine.index), {"flat", "faiss_flat"})},
       {"max-message-bytes", "BYTES", "64MiB", "Largest request, and largest reply as predicted.", false,
-       Bytes(EVOKE_FIELD(max_message_bytes), 64 << 10, kGiB)},
-      {"max-rows", "N", "16384", "Rows of a request.", false, Number(EVOKE_FIELD(max_rows), 1, 1 << 20)},
-      {"max-k", "N", "1024", "Neighbors of a row.", false, Number(EVOKE_FIELD(max_k), 1, 1024)},
+       Bytes(EVOKE_FIELD(max_message_bytes), 64 << 10, kGiB), true},
+      {"max-rows", "N", "16384", "Rows of a request.", false, Number(EVOKE_FIELD(max_rows), 1, 1 << 20),
+       true},
+      {"max-k", "N", "1024", "Neighbors of a row.", false, Number(EVOKE_FIELD(max_k), 1, 1024), true},
       {"mailbox-rows", "N", "65536", "Rows that may wait for a memory; beyond: RESOURCE_EXHAUSTED.", false,
        Number(EVOKE_FIELD(engine.mailbox_rows), 1, 1 << 30)},
+      {"mailbox-bytes", "BYTES", "256MiB", "Bytes that may wait for a memory; beyond: RESOURCE_EXHAUSTED.", false,
+       Bytes(EVOKE_FIELD(engine.mailbox_bytes), 1 << 20, 1024 * kGiB)},
       {"max-turn-rows", "N", "4096", "Rows that one turn takes; a larger request is alone in its turn.",
        false, Number(EVOKE_FIELD(engine.max_turn_rows), 1, 1 << 20)},
       {"max-sessions", "N", "1024", "Sessions a memory; the one least recently used is forgotten first.",
@@ -121,7 +146,7 @@ std::vector<Option> MakeTable() {
       {"drain-timeout", "DURATION", "30s", "How long a stop waits for what was accepted.", false,
        [](const std::string& text, Config* config) { return ParseDuration(text, &config->drain_timeout); }},
       {"log-level", "LEVEL", "info", "debug, info, warn or error.", false,
-       OneOf(EVOKE_FIELD(log_level), {"debug", "info", "warn", "error"})},
+       OneOf(EVOKE_FIELD(log_level), {"debug", "info", "warn", "error"}), true},
       {"log-format", "FORMAT", "text", "text, or json: one object a line.", false,
        OneOf(EVOKE_FIELD(log_format), {"text", "json"})},
       {"die-with-parent", "", "false", "Stop when the process that started this one ends.", false,

@@ -18,6 +18,7 @@ struct Option {
   bool many = false;  // may be given several times or as a comma list
   // Sets the field, or returns what it expects instead.
   std::function<std::string(const std::string& text, Config* config)> set;
+  bool reloads = false;  // SIGHUP brings a changed value into effect; all others need a restart
 };
 
 const std::vector<Option>& OptionTable();

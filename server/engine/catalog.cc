@@ -44,6 +44,8 @@ class CatalogImpl final : public Catalog {
   std::vector<std::shared_ptr<Executor>> List() const override;
   absl::StatusOr<Created> Create(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
                                  bool if_not_exists) override;
+  absl::StatusOr<Created> CreateFrom(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
+                                     Build build) override;
   absl::StatusOr<MemoryUid> Delete(const std::string& name, const MemoryUid& uid) override;
   bool loading() const override;
   void StopMutations() override;
@@ -55,7 +57,10 @@ class CatalogImpl final : public Catalog {
                                                        bool read_only) const;
   absl::StatusOr<Created> Existing(const std::shared_ptr<MemoryExecutor>& executor, const MemorySpec& spec,
                                    const MemoryUid& uid, bool if_not_exists) const;
-  absl::Status MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec,
+  // `build` null: an empty store.
+  absl::StatusOr<Created> MakeNew(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
+                                  bool if_not_exists, const Build& build) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
+  absl::Status MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec, const Build& build,
                            MemoryExecutor* executor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
   static absl::Status RecoverNew(MemoryExecutor* executor);
   // Runs when the executor has finished what it accepted and given its store back.
@@ -79,6 +84,7 @@ absl::StatusOr<std::unique_ptr<SlotStore>> CatalogImpl::OpenStore(const MemoryUi
     return std::make_unique<RamSlotStore>(RamSlotStore::Options{
         .uid = uid, .payload_history = spec.payload_history, .spec_digest = SpecDigest(spec)});
   }
+  if (!read_only) EVOKE_RETURN_IF_ERROR(options_.data_dir->FinishReplacement(uid));
   EVOKE_ASSIGN_OR_RETURN(auto store,
                          RocksDbSlotStore::Open({.path = options_.data_dir->StorePath(uid),
                                                  .uid = uid,
@@ -188,11 +194,14 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Existing(const std::shared_ptr<Mem
 }
 
 absl::Status CatalogImpl::MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec,
-                                      MemoryExecutor* executor) {
+                                      const Build& build, MemoryExecutor* executor) {
   // Named as a folder to remove until it is whole: a crash in between leaves nothing behind.
   EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kRemoved));
   absl::Status made = options_.data_dir->MakeMemoryFolder(uid);
-  if (made.ok()) made = OpenStore(uid, spec, /*create=*/true, /*read_only=*/false).status();
+  if (made.ok()) {
+    made = build ? build(uid, options_.data_dir->StorePath(uid))
+                 : OpenStore(uid, spec, /*create=*/true, /*read_only=*/false).status();
+  }
   const bool recovers = made.ok();
   if (recovers) made = RecoverNew(executor);
   if (made.ok()) made = Record(name, uid, spec, CatalogEntry::State::kLive);
@@ -223,8 +232,20 @@ void CatalogImpl::CloseAndWait(MemoryExecutor* executor, const absl::Status& why
 }
 
 absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, const MemorySpec& spec,
-                                                     const MemoryUid& wanted_uid, bool if_not_exists) {
+                                                     const MemoryUid& uid, bool if_not_exists) {
   MutexLock change(&change_);
+  return MakeNew(name, spec, uid, if_not_exists, /*build=*/nullptr);
+}
+
+absl::StatusOr<Catalog::Created> CatalogImpl::CreateFrom(const std::string& name, const MemorySpec& spec,
+                                                         const MemoryUid& uid, Build build) {
+  MutexLock change(&change_);
+  return MakeNew(name, spec, uid, /*if_not_exists=*/false, build);
+}
+
+absl::StatusOr<Catalog::Created> CatalogImpl::MakeNew(const std::string& name, const MemorySpec& spec,
+                                                      const MemoryUid& wanted_uid, bool if_not_exists,
+                                                      const Build& build) {
   std::shared_ptr<MemoryExecutor> existing;
   {
     MutexLock lock(&mu_);
@@ -246,7 +267,7 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, co
     }
   }
   auto executor = MakeExecutor(name, uid, spec);
-  EVOKE_RETURN_IF_ERROR(durable ? MakeDurable(name, uid, spec, executor.get()) : RecoverNew(executor.get()));
+  EVOKE_RETURN_IF_ERROR(durable ? MakeDurable(name, uid, spec, build, executor.get()) : RecoverNew(executor.get()));
   MutexLock lock(&mu_);
   memories_[name] = executor;
   return Created{.executor = executor, .created = true};

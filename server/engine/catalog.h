@@ -61,6 +61,11 @@ class Catalog {
   // ALREADY_EXISTS / SPEC_DIFFERS naming the field, or ALREADY_EXISTS / MEMORY_EXISTS.
   virtual absl::StatusOr<Created> Create(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
                                          bool if_not_exists) = 0;
+  using Build = std::function<absl::Status(const MemoryUid& uid, const std::string& store_path)>;
+  // Makes a memory whose store `build` lays at the path it is given, which does not exist and whose parent does. For a
+  // durable spec. A memory of the name with this uid and an equal spec is OK; else ALREADY_EXISTS as for Create.
+  virtual absl::StatusOr<Created> CreateFrom(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
+                                             Build build) = 0;
   // The uid that was deleted; zero when `uid` was given and it is gone already. NOT_FOUND without a uid.
   virtual absl::StatusOr<MemoryUid> Delete(const std::string& name, const MemoryUid& uid) = 0;
 

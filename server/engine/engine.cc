@@ -88,9 +88,9 @@ void Engine::AdmitAll() {
   for (size_t i = 0; i < work_->items.size(); ++i) {
     if (!Admit(i)) continue;
     const auto kind = work_->items[i].kind;
-    flush |= kind == TurnWork::Kind::kSlots || kind == TurnWork::Kind::kClear;
+    flush |= kind == TurnWork::Kind::kSlots || kind == TurnWork::Kind::kClear || kind == TurnWork::Kind::kImport;
   }
-  // Slots are read from the shards as they are, and Clear has no writes to lay over them: no lag then.
+  // Slots are read from the shards as they are, and Clear and Import have nothing to lay over them: no lag then.
   Begin(&Engine::PackAndPropose, Phase::kApply);
   if (flush) {
     for (const Unapplied& u : unapplied_) {
@@ -112,7 +112,15 @@ bool Engine::Admit(size_t index) {
     task.Fail(StaleEpoch(*task.epoch, state_.name.epoch));
     return false;
   }
+  if (std::holds_alternative<ImportCall>(task.call) && !retry) {
+    item.kind = TurnWork::Kind::kImport;  // its session admits it once it is known that its slots are free
+    return true;
+  }
   if (mutation != nullptr) return AdmitMutation(index, *mutation);
+  if (std::holds_alternative<ReaderCall>(task.call)) {
+    AnswerReader(&task);
+    return false;
+  }
   if (std::holds_alternative<InspectCall>(task.call)) {
     task.Reply(InspectReply{.state = state_.name,
                                .state_hash = state_.state_hash,
@@ -125,6 +133,16 @@ bool Engine::Admit(size_t index) {
               : std::holds_alternative<SlotsCall>(task.call) ? TurnWork::Kind::kSlots
                                                              : TurnWork::Kind::kReadObserve;
   return true;
+}
+
+// Between turns, so no commit is under way and the store is at the state's turn.
+void Engine::AnswerReader(Task* task) {
+  ReaderReply reply{
+      .state = state_.name, .chain = state_.chain, .state_hash = state_.state_hash, .live_count = state_.live_count};
+  absl::StatusOr<std::shared_ptr<const StoreReader>> reader = store_->OpenReader();
+  if (!reader.ok() && !absl::IsUnimplemented(reader.status())) return task->Fail(reader.status());
+  if (reader.ok()) reply.reader = *std::move(reader);
+  task->Reply(std::move(reply));
 }
 
 bool Engine::AdmitMutation(size_t index, const MutationId& mutation) {
@@ -227,6 +245,7 @@ void Engine::PackAndPropose() {
   }
   for (size_t i = 0; i < work_->items.size(); ++i) {
     if (work_->items[i].kind == TurnWork::Kind::kSlots) AskSlots(i, std::get<SlotsCall>(work_->items[i].task.call));
+    if (work_->items[i].kind == TurnWork::Kind::kImport) AskImport(i, std::get<ImportCall>(work_->items[i].task.call));
   }
   Ready();
 }

@@ -63,7 +63,7 @@ class Engine {
   explicit Engine(Parts parts);
   ~Engine();
 
-  // Runs one turn; `done` on the strand when it is applied. A Clear must be alone.
+  // Runs one turn; `done` on the strand when it is applied. What is Task::alone must be.
   // Requires: no turn is running; fewer than max_sessions mutations; all rows have the spec's key_dim.
   using Done = std::function<void(absl::Status)>;
   void RunTurn(std::vector<Task> tasks, Done done);
@@ -90,6 +90,7 @@ class Engine {
 
   bool Admit(size_t index);
   bool AdmitMutation(size_t index, const MutationId& mutation);
+  void AnswerReader(Task* task);
   void PackRows(uint32_t neighbors, const RowSet& rows, std::vector<uint32_t>* view_row);
   void AskSlots(size_t index, const SlotsCall& call);
   void AskShards(const Need& need, Next then);
@@ -103,6 +104,10 @@ class Engine {
   void BuildRecord();
   void WriteSlots();
   void ClearAll(size_t index);
+  void AskImport(size_t index, const ImportCall& call);
+  bool AdmitImport(size_t index);
+  absl::Status CheckImport(size_t index) const;
+  void ImportRows(size_t index);
   void CountEvicted();
   void TakeState();
   void TakeMerged(const ProposeRequest& request, std::vector<Proposal> proposals);

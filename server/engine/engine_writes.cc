@@ -51,6 +51,7 @@ void Engine::Decide() {
   const absl::Time began = clock_->Now();
   for (size_t i = 0; i < work_->items.size(); ++i) {
     TurnWork::Item& item = work_->items[i];
+    if (item.kind == TurnWork::Kind::kImport && !AdmitImport(i)) item.kind = TurnWork::Kind::kAnswered;
     if (item.kind != TurnWork::Kind::kObserve || item.resolved) continue;
     Need need;
     item.resolved = ResolvePlan(i, &need);
@@ -91,6 +92,8 @@ void Engine::BuildRecord() {
     TurnWork::Item& item = work_->items[i];
     if (item.kind == TurnWork::Kind::kClear) {
       ClearAll(i);
+    } else if (item.kind == TurnWork::Kind::kImport) {
+      ImportRows(i);
     } else if (item.kind == TurnWork::Kind::kObserve) {
       const ObserveCall& call = std::get<ObserveCall>(item.task.call);
       ObserveReply reply{std::move(item.plan->result()), NameAfter(item.plan->step_after())};
@@ -120,6 +123,7 @@ void Engine::ClearAll(size_t index) {
 
 void Engine::WriteSlots() {
   TurnRecord& record = *work_->record;
+  if (record.admin != AdminOp::kNone) return;  // its writes are in the record already
   work_->effects = work_->view->TakeEffects();
   for (auto& [slot, p] : work_->effects.slots) {
     record.state_hash -= p.hash_before;
@@ -169,7 +173,9 @@ void Engine::CountEvicted() {
 void Engine::Committed() {
   TakeState();
   for (TurnWork::Item& item : work_->items) {
-    if (item.kind == TurnWork::Kind::kObserve || item.kind == TurnWork::Kind::kClear) item.task.Reply(item.reply);
+    const bool wrote = item.kind == TurnWork::Kind::kObserve || item.kind == TurnWork::Kind::kClear ||
+                       item.kind == TurnWork::Kind::kImport;
+    if (wrote) item.task.Reply(item.reply);
   }
   for (TurnWork::Item& item : work_->items) {
     if (item.kind != TurnWork::Kind::kRetryInTurn) continue;

@@ -2,8 +2,8 @@
 //
 //   Submit -> mailbox -> (the memory's strand) drain a turn -> Engine::RunTurn -> every task's `done`
 //
-// A turn takes what waits in the mailbox, up to a number of rows, in arrival order; expired and cancelled tasks are
-// answered without work. A memory that is loading, or that reloads after a failed commit, refuses with UNAVAILABLE.
+// A turn takes what waits in the mailbox, up to a number of rows, fairly between clients (mailbox.h); expired and
+// cancelled tasks are answered without work. A memory that is loading, or that reloads after a failed commit, refuses with UNAVAILABLE.
 //
 // Threads: thread-safe. Owned by the catalog through shared_ptr; calls in flight keep it alive.
 // Failure: after a failed commit every task of the turn gets UNAVAILABLE / COMMIT_UNKNOWN and the memory is recovered
@@ -33,6 +33,7 @@ struct EngineOptions {
   std::string index = "flat";          // or "faiss_flat"
   uint32_t max_turn_rows = 4096;       // rows that one turn takes; a larger request is alone in its turn
   uint64_t mailbox_rows = 65536;       // rows that may wait; beyond: RESOURCE_EXHAUSTED / MAILBOX_FULL
+  uint64_t mailbox_bytes = uint64_t{256} << 20;  // bytes that may wait, of what was asked for
   uint32_t max_sessions = 1024;        // a memory
   uint32_t max_unacknowledged = 16;    // replies a session
   uint64_t max_reply_bytes = uint64_t{64} << 20;  // stored replies a memory
@@ -64,6 +65,7 @@ struct MemoryFigures {
   uint64_t slots_to_load = 0;
   Turn first_kept_turn;
   uint64_t mailbox_rows = 0;       // waiting now
+  uint64_t mailbox_bytes = 0;      // of what waits
   uint64_t uncertified_rows = 0;   // since start
   std::vector<uint64_t> sampled_ages;  // ascending; of a sample of the live slots
 };
@@ -79,6 +81,17 @@ class Executor : public std::enable_shared_from_this<Executor> {
   virtual const MemoryUid& uid() const = 0;
   virtual const MemorySpec& spec() const = 0;
   virtual MemoryFigures figures() const = 0;
+
+  // Another store in place of the memory's own, between two turns: calls are refused with LOADING meanwhile, then the
+  // memory is recovered from what lies there. A FAILED memory can be given one too.
+  struct Replacement {
+    // Runs with the store closed, on a thread that may block; gets the numbers of what it held, or why they cannot be
+    // read. After an error the old store must lie where it was.
+    std::function<absl::Status(const absl::StatusOr<MetaRow>& last)> replace;
+    // Once, on any thread. OK: the memory serves the new store.
+    std::function<void(absl::Status)> done;
+  };
+  virtual void ReplaceStore(Replacement replacement) = 0;
 
   // Refuses new mutations with UNAVAILABLE / DRAINING; reads go on.
   virtual void StopMutations() = 0;

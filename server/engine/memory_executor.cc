@@ -21,6 +21,8 @@ absl::Status Draining() {
                    {.reason = "DRAINING", .retry_delay = absl::Milliseconds(500)});
 }
 
+absl::Status Gone() { return absl::CancelledError("the caller has gone"); }
+
 // A reply at the very deadline would come too late.
 constexpr absl::Duration kReplyMargin = absl::Milliseconds(20);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
@@ -31,7 +33,13 @@ std::shared_ptr<MemoryExecutor> MemoryExecutor::Create(Options options) {
   return std::shared_ptr<MemoryExecutor>(new MemoryExecutor(std::move(options)));
 }
 
-MemoryExecutor::MemoryExecutor(Options options) : options_(std::move(options)), strand_(options_.compute) {
+MemoryExecutor::MemoryExecutor(Options options)
+    : options_(std::move(options)),
+      strand_(options_.compute),
+      mailbox_({.rows = options_.engine.mailbox_rows,
+                .bytes = options_.engine.mailbox_bytes,
+                .turn_rows = options_.engine.max_turn_rows,
+                .turn_mutations = options_.engine.max_sessions - 1}) {
   MutexLock lock(&mu_);
   figures_.name = options_.name;
   figures_.uid = options_.uid;
@@ -59,6 +67,7 @@ void MemoryExecutor::Recover() {
   {
     MutexLock lock(&mu_);
     refresh_wanted_ = true;
+    mailbox_.Unpark(figures_.turn);
     PumpSoon();
   }
   MaybeClosed();
@@ -100,16 +109,59 @@ absl::Status MemoryExecutor::OpenAndRecover(bool read_only) {
 }
 
 void MemoryExecutor::Reload(const absl::Status& why) {
+  StopServing(why);
+  options_.io->Post([self = shared_from_this(), this] { Recover(); });
+}
+
+void MemoryExecutor::StopServing(const absl::Status& why) {
   std::vector<Task> refused;
   {
     MutexLock lock(&mu_);
-    std::move(mailbox_.begin(), mailbox_.end(), std::back_inserter(refused));
-    mailbox_.clear();
-    mailbox_rows_ = 0;
+    refused = mailbox_.TakeDue();
   }
   SetState(MemoryState::kLoading, why);
   for (Task& task : refused) task.Fail(Loading());
-  options_.io->Post([self = shared_from_this(), this] { Recover(); });
+}
+
+// --- another store -------------------------------------------------------------------------------------------------
+
+void MemoryExecutor::ReplaceStore(Replacement replacement) {
+  absl::Status refusal;
+  {
+    MutexLock lock(&mu_);
+    if (!closed_.ok()) {
+      refusal = closed_;
+    } else if (replacement_ || mutations_stopped_) {
+      refusal = replacement_ ? Loading() : Draining();
+    } else {
+      replacement_ = std::move(replacement);
+      PumpSoon();
+      return;
+    }
+  }
+  replacement.done(refusal);
+}
+
+void MemoryExecutor::Replace(Replacement replacement) {
+  StopServing(absl::UnavailableError("the memory gets another store"));
+  options_.io->Post([self = shared_from_this(), this, r = std::move(replacement)] {
+    const absl::StatusOr<MetaRow> last = LastMeta();
+    engine_.reset();
+    log_.reset();
+    store_.reset();
+    absl::Status status = r.replace(last);
+    Recover();
+    const MemoryFigures now = figures();
+    if (status.ok() && now.state != MemoryState::kServing) status = now.why;
+    r.done(status);
+  });
+}
+
+// A memory that could not be recovered may still have whole meta rows.
+absl::StatusOr<MetaRow> MemoryExecutor::LastMeta() {
+  if (store_ != nullptr) return store_->ReadMeta();
+  const absl::StatusOr<std::unique_ptr<SlotStore>> store = options_.open_store(/*read_only=*/true);
+  return store.ok() ? (*store)->ReadMeta() : store.status();
 }
 
 void MemoryExecutor::SetState(MemoryState state, absl::Status why) {
@@ -146,14 +198,7 @@ absl::Status MemoryExecutor::Refusal(const Task& task) const {
       break;
   }
   if (mutates && mutations_stopped_) return Draining();
-  const uint64_t rows = task.mailbox_rows();
-  if (mailbox_rows_ > 0 && mailbox_rows_ + rows > options_.engine.mailbox_rows) {
-    return MakeError(absl::StatusCode::kResourceExhausted,
-                     absl::StrCat("the mailbox of memory \"", options_.name, "\" holds ", mailbox_rows_, " rows, ", rows,
-                                  " more exceed ", options_.engine.mailbox_rows),
-                     {.reason = "MAILBOX_FULL", .retry_delay = absl::Milliseconds(50)});
-  }
-  return absl::OkStatus();
+  return mailbox_.Refusal(options_.name, task);
 }
 
 void MemoryExecutor::Submit(Task task) {
@@ -163,8 +208,7 @@ void MemoryExecutor::Submit(Task task) {
     MutexLock lock(&mu_);
     refusal = Refusal(task);
     if (refusal.ok()) {
-      mailbox_rows_ += task.mailbox_rows();
-      mailbox_.push_back(std::move(task));
+      mailbox_.Push(std::move(task));
       PumpSoon();
       return;
     }
@@ -174,57 +218,48 @@ void MemoryExecutor::Submit(Task task) {
 }
 
 void MemoryExecutor::PumpSoon() {
-  if (pumping_ || (mailbox_.empty() && !refresh_wanted_) || state_ == MemoryState::kLoading || state_ == MemoryState::kFailed) return;
+  const bool wanted = state_ == MemoryState::kFailed ? replacement_.has_value()
+                                                     : replacement_ || refresh_wanted_ || mailbox_.due();
+  if (pumping_ || !wanted || state_ == MemoryState::kLoading) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this] { Pump(); });
 }
 
 std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
-  std::vector<Task> turn;
-  uint64_t rows = 0;
-  uint32_t mutations = 0;
+  const auto gone = [](const Task& t) { return t.cancelled && t.cancelled(); };
+  for (Task& task : mailbox_.TakeParked(gone)) refused->push_back({std::move(task), Gone()});
   const absl::Time now = options_.clock->Now();
-  while (!mailbox_.empty()) {
-    Task& task = mailbox_.front();
-    const uint64_t task_rows = task.mailbox_rows();
-    const bool clear = std::holds_alternative<ClearCall>(task.call);
-    if (!turn.empty() && (clear || rows + task_rows > options_.engine.max_turn_rows ||
-                          mutations + 1 >= options_.engine.max_sessions)) {
-      break;
-    }
-    mailbox_rows_ -= task_rows;
-    Task taken = std::move(task);
-    mailbox_.pop_front();
-    if (taken.deadline <= now) {
-      refused->push_back({std::move(taken), MakeError(absl::StatusCode::kDeadlineExceeded,
-                                                      "the deadline passed before the request entered a turn",
-                                                      {.reason = "NOT_APPLIED"})});
-    } else if (taken.cancelled && taken.cancelled()) {
-      refused->push_back({std::move(taken), absl::CancelledError("the caller has gone")});
-    } else if (taken.min_turn > figures_.turn.value) {
-      AwaitTurn(std::move(taken));
+  return mailbox_.TakeTurn([&](Task& task) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (task.deadline <= now) {
+      refused->push_back({std::move(task), MakeError(absl::StatusCode::kDeadlineExceeded,
+                                                     "the deadline passed before the request entered a turn",
+                                                     {.reason = "NOT_APPLIED"})});
+    } else if (gone(task)) {
+      refused->push_back({std::move(task), Gone()});
+    } else if (task.min_turn > figures_.turn.value) {
+      AwaitTurn(std::move(task));
     } else {
-      rows += task_rows;
-      mutations += taken.mutation() != nullptr;
-      turn.push_back(std::move(taken));
-      if (clear) break;
+      return true;
     }
-  }
-  return turn;
+    return false;
+  });
 }
 
 void MemoryExecutor::Pump() {
   std::vector<Refused> refused;
   std::vector<Task> turn;
-  bool refresh;
+  bool refresh = false;
+  std::optional<Replacement> replacement;
   {
     MutexLock lock(&mu_);
-    refresh = std::exchange(refresh_wanted_, false);
-    if (!refresh) {
+    replacement = std::exchange(replacement_, std::nullopt);
+    if (!replacement) refresh = std::exchange(refresh_wanted_, false);
+    if (!replacement && !refresh) {
       turn = TakeTurn(&refused);
       if (turn.empty()) pumping_ = false;
     }
   }
+  if (replacement) return Replace(*std::move(replacement));
   if (refresh) return RefreshFigures();
   for (Refused& r : refused) r.task.Fail(r.why);
   if (turn.empty()) return MaybeClosed();
@@ -236,14 +271,7 @@ void MemoryExecutor::TurnDone(const absl::Status& status) {
   Publish();
   {
     MutexLock lock(&mu_);
-    const auto ready = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Task& t) {
-      return t.min_turn > figures_.turn.value;
-    });
-    for (auto it = ready; it != waiting_.end(); ++it) {
-      mailbox_rows_ += it->mailbox_rows();
-      mailbox_.push_back(std::move(*it));
-    }
-    waiting_.erase(ready, waiting_.end());
+    mailbox_.Unpark(figures_.turn);
     pumping_ = false;
     PumpSoon();
     if (!refresh_due_) {
@@ -269,7 +297,7 @@ void MemoryExecutor::AwaitTurn(Task task) {
       if (const auto self = weak.lock()) ExpireWaiting();
     });
   }
-  waiting_.push_back(std::move(task));
+  mailbox_.Park(std::move(task));
 }
 
 void MemoryExecutor::ExpireWaiting() {
@@ -279,11 +307,8 @@ void MemoryExecutor::ExpireWaiting() {
     MutexLock lock(&mu_);
     turn = figures_.turn.value;
     const absl::Time now = options_.clock->Now();
-    const auto it = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Task& t) {
-      return closed_.ok() && t.deadline - kReplyMargin > now;
-    });
-    std::move(it, waiting_.end(), std::back_inserter(expired));
-    waiting_.erase(it, waiting_.end());
+    const bool all = !closed_.ok();
+    expired = mailbox_.TakeParked([&](const Task& t) { return all || t.deadline - kReplyMargin <= now; });
   }
   for (Task& task : expired) {
     task.Fail(MakeError(absl::StatusCode::kUnavailable,
@@ -335,7 +360,8 @@ MemoryFigures MemoryExecutor::figures() const {
   MemoryFigures figures = figures_;
   figures.state = mutations_stopped_ && state_ == MemoryState::kServing ? MemoryState::kDraining : state_;
   figures.why = why_;
-  figures.mailbox_rows = mailbox_rows_;
+  figures.mailbox_rows = mailbox_.rows();
+  figures.mailbox_bytes = mailbox_.bytes();
   figures.slots_loaded = progress_.slots_loaded.load(std::memory_order_relaxed);
   figures.slots_to_load = progress_.slots_to_load.load(std::memory_order_relaxed);
   return figures;
@@ -348,10 +374,7 @@ void MemoryExecutor::StopMutations() {
   {
     MutexLock lock(&mu_);
     mutations_stopped_ = true;
-    const auto it = std::stable_partition(waiting_.begin(), waiting_.end(),
-                                          [](const Task& t) { return t.mutation() == nullptr; });
-    std::move(it, waiting_.end(), std::back_inserter(refused));
-    waiting_.erase(it, waiting_.end());
+    refused = mailbox_.TakeParked([](const Task& t) { return t.mutation() != nullptr; });
   }
   for (Task& task : refused) task.Fail(Draining());
 }
@@ -371,7 +394,7 @@ void MemoryExecutor::MaybeClosed() {
   std::function<void()> done;
   {
     MutexLock lock(&mu_);
-    if (closed_.ok() || !on_closed_ || pumping_ || !mailbox_.empty() || state_ == MemoryState::kLoading) return;
+    if (closed_.ok() || !on_closed_ || pumping_ || replacement_ || mailbox_.due() || state_ == MemoryState::kLoading) return;
     done = std::exchange(on_closed_, nullptr);
   }
   strand_.Post([self = shared_from_this(), this, done = std::move(done)] {

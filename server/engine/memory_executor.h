@@ -1,9 +1,9 @@
 // The executor of a memory in this process: mailbox, turns, reload after a failed commit. Contract: executor.h.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +12,7 @@
 #include "server/base/mutex.h"
 #include "server/engine/engine.h"
 #include "server/engine/executor.h"
+#include "server/engine/mailbox.h"
 #include "server/engine/recovery.h"
 #include "storage/slot_store.h"
 #include "storage/turn_log.h"
@@ -44,6 +45,7 @@ class MemoryExecutor final : public Executor {
   const MemoryUid& uid() const override { return options_.uid; }
   const MemorySpec& spec() const override { return options_.spec; }
   MemoryFigures figures() const override;
+  void ReplaceStore(Replacement replacement) override;
   void StopMutations() override;
   void Close(absl::Status why, std::function<void()> done) override;
 
@@ -62,6 +64,10 @@ class MemoryExecutor final : public Executor {
   std::vector<Task> TakeTurn(std::vector<Refused>* refused) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TurnDone(const absl::Status& status);
   void Reload(const absl::Status& why);
+  // Nothing enters a turn until Recover is done.
+  void StopServing(const absl::Status& why);
+  void Replace(Replacement replacement);
+  absl::StatusOr<MetaRow> LastMeta();
   absl::Status OpenAndRecover(bool read_only);
   void SetState(MemoryState state, absl::Status why);
   void Publish();
@@ -77,13 +83,12 @@ class MemoryExecutor final : public Executor {
   mutable Mutex mu_;
   MemoryState state_ ABSL_GUARDED_BY(mu_) = MemoryState::kLoading;
   absl::Status why_ ABSL_GUARDED_BY(mu_);
-  std::deque<Task> mailbox_ ABSL_GUARDED_BY(mu_);
-  uint64_t mailbox_rows_ ABSL_GUARDED_BY(mu_) = 0;
-  std::vector<Task> waiting_ ABSL_GUARDED_BY(mu_);  // for their min_turn
+  Mailbox mailbox_ ABSL_GUARDED_BY(mu_);            // parked in it: what waits for its min_turn
   bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn or a refresh is under way
   bool mutations_stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);        // not OK: what new tasks are refused with
   std::function<void()> on_closed_ ABSL_GUARDED_BY(mu_);
+  std::optional<Replacement> replacement_ ABSL_GUARDED_BY(mu_);  // waits for the turn under way
   MemoryFigures figures_ ABSL_GUARDED_BY(mu_);
   bool refresh_due_ ABSL_GUARDED_BY(mu_) = false;     // a timer will want one
   bool refresh_wanted_ ABSL_GUARDED_BY(mu_) = false;  // before the next turn

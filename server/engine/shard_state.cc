@@ -66,8 +66,12 @@ absl::Status ShardState::CheckRecord(const TurnRecord& record) const {
   const auto bad = [&](const auto&... what) {
     return absl::InternalError(absl::StrCat("record of turn ", record.turn.value, ": ", what...));
   };
-  if (record.admin != AdminOp::kNone && record.admin != AdminOp::kClear) {
-    return bad("unknown admin operation ", static_cast<int>(record.admin));
+  const bool copied = record.admin == AdminOp::kFork && record.writes.empty() && record.live_after > 0;
+  if (record.admin == AdminOp::kRestore || copied) {
+    const StateOrigin origin = record.origin.value_or(StateOrigin{});
+    return absl::FailedPreconditionError(
+        absl::StrCat("turn ", record.turn.value, " takes its content from turn ", origin.turn.value, " of memory ",
+                     origin.uid.ToString(), ": it can only be replayed from there"));
   }
   const AgeOrder& ages = slots_.ages();
   uint64_t last_step = 0;

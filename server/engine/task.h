@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -101,6 +102,34 @@ struct ClearCall {
   std::function<void(absl::StatusOr<std::string>)> done;
 };
 
+// --- Import --------------------------------------------------------------------------------------------------------
+struct ImportReply {
+  StateName state;
+  std::vector<uint64_t> slots;  // [rows]: where each went
+  uint64_t live_count = 0;
+  Hash128 state_hash;
+};
+
+// Rows that are written as they are, without a search; alone in their turn.
+struct ImportRow {
+  uint64_t slot = 0;          // exact: must be free
+  int64_t value = 0;
+  uint64_t written_step = 0;  // exact: ascending, later than the memory's step
+  uint32_t hits = 0;          // exact
+  std::vector<float> key;     // [key_dim] unit norm; its bits are kept
+  std::vector<PayloadRow> payloads;  // places that are valid and not here hold no payload
+};
+
+struct ImportCall {
+  std::optional<MutationId> mutation;  // none: the turn that makes a fork
+  std::optional<StateOrigin> origin;   // of a fork
+  bool exact = false;   // false: the lowest free slots, steps from the memory's on, 0 hits
+  std::vector<ImportRow> rows;
+  uint64_t step_after = 0;  // exact: of the memory; at least the last written step
+  std::function<std::string(const ImportReply&)> encode;  // as in ObserveCall
+  std::function<void(absl::StatusOr<std::string>)> done;
+};
+
 // --- GetSlots ------------------------------------------------------------------------------------------------------
 struct SlotAnswer {
   SlotContent content;  // key empty unless asked for
@@ -139,25 +168,44 @@ struct InspectCall {
   std::function<void(absl::StatusOr<InspectReply>)> done;
 };
 
+// --- the whole memory ------------------------------------------------------------------------------------------------
+struct ReaderReply {
+  StateName state;
+  Hash128 chain;
+  Hash128 state_hash;
+  uint64_t live_count = 0;
+  std::shared_ptr<const StoreReader> reader;  // of this state; null for an ephemeral memory, whose shards hold the slots
+};
+
+struct ReaderCall {
+  std::function<void(absl::StatusOr<ReaderReply>)> done;
+};
+
 // One of them, on its way through a mailbox into a turn. Its `done` runs exactly once, on any thread.
 struct Task {
   absl::Time deadline = absl::InfiniteFuture();
   std::function<bool()> cancelled;      // empty: never; asked before the task enters a turn
   std::optional<uint64_t> epoch;        // require this epoch: FAILED_PRECONDITION / STALE_MEMORY
   uint64_t min_turn = 0;                // wait for this turn: UNAVAILABLE / BEHIND at the deadline
-  std::variant<QueryCall, ObserveCall, ClearCall, SlotsCall, InspectCall> call;
+  uint64_t client = 0;                  // who gets a fair share of the turns: a hash of the connection
+  std::variant<QueryCall, ObserveCall, ClearCall, ImportCall, SlotsCall, InspectCall, ReaderCall> call;
 
   absl::Time submitted;  // set by the executor
   // Rows that it counts for in the mailbox: those of its matrix, or 1.
   uint32_t mailbox_rows() const;
+  // Whether it takes a turn of its own.
+  bool alone() const { return std::holds_alternative<ClearCall>(call) || std::holds_alternative<ImportCall>(call); }
+  // Bytes that it keeps: floats, values, flags and payloads, and the task itself. O(payloads).
+  uint64_t mailbox_bytes() const;
   // Null for a read.
   const MutationId* mutation() const;
   // Finish it, once: a second call does nothing, so that whoever fails a turn need not know who was answered.
   void Fail(const absl::Status& status);
-  void Reply(std::string reply);  // of an Observe or a Clear, encoded
+  void Reply(std::string reply);  // of an Observe, a Clear or an Import, encoded
   void Reply(QueryReply reply);
   void Reply(SlotsReply reply);
   void Reply(InspectReply reply);
+  void Reply(ReaderReply reply);
 };
 
 }  // namespace evoke

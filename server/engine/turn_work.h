@@ -20,6 +20,7 @@ struct Engine::TurnWork {
     kRetryStored,  // its reply is in the store
     kObserve,      // mutations: kept in arrival order
     kClear,
+    kImport,
     kRetryInTurn,  // another task of this turn makes its reply
   };
   struct Item {
@@ -31,7 +32,8 @@ struct Engine::TurnWork {
     std::string reply;                // of a mutation, encoded
     QueryReply query;                 // kQuery, while payloads are read
     SlotsReply slots;                 // kSlots
-    std::vector<SlotContent> fetched;  // kSlots
+    std::vector<SlotContent> fetched;  // kSlots, kImport: those of its slots that are live
+    std::vector<uint64_t> free;        // kImport: the lowest free slots
   };
 
   std::vector<Item> items;
@@ -57,7 +59,7 @@ struct Engine::TurnWork {
 
   bool mutates() const {
     for (const Item& item : items) {
-      if (item.kind == Kind::kObserve || item.kind == Kind::kClear) return true;
+      if (item.kind == Kind::kObserve || item.kind == Kind::kClear || item.kind == Kind::kImport) return true;
     }
     return false;
   }

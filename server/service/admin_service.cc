@@ -37,15 +37,23 @@ bool IsInspectable(MemoryState state) {
 
 v1::Limits ToLimits(const ServiceContext& shared) {
   v1::Limits limits;
-  limits.set_max_message_bytes(shared.limits.max_message_bytes);
-  limits.set_max_rows(shared.limits.max_rows);
-  limits.set_max_k(shared.limits.max_k);
+  limits.set_max_message_bytes(shared.limits->max_message_bytes);
+  limits.set_max_rows(shared.limits->max_rows);
+  limits.set_max_k(shared.limits->max_k);
   limits.set_max_payload_bytes(kMaxPayloadBytes);
   limits.set_mailbox_rows(shared.engine.mailbox_rows);
   limits.set_max_unacknowledged(shared.engine.max_unacknowledged);
   limits.set_max_sessions(shared.engine.max_sessions);
   limits.set_max_memories(shared.max_memories);
   return limits;
+}
+
+// Those that the caller may name; it does not learn of others.
+void AddMemories(const ServiceContext& shared, const Principal& principal,
+                 google::protobuf::RepeatedPtrField<v1::MemoryDescription>* memories) {
+  for (const auto& executor : shared.catalog->List()) {
+    if (principal.MayName(executor->name())) *memories->Add() = ToProto(executor->figures());
+  }
 }
 
 }  // namespace
@@ -118,8 +126,7 @@ grpc::ServerUnaryReactor* AdminService::ListMemories(grpc::CallbackServerContext
   v1::ListMemoriesRequest request;
   if (!rpc->Parse(*bytes, &request)) return rpc;
   v1::ListMemoriesResponse response;
-  for (const auto& executor : shared_->catalog->List())
-    *response.add_memories() = ToProto(executor->figures());
+  AddMemories(*shared_, rpc->principal(), response.mutable_memories());
   rpc->Reply(response);
   return rpc;
 }
@@ -208,8 +215,7 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
   response.set_simd(Name(ActivePath()));
   response.set_arithmetic_fingerprint(absl::StrFormat("%016x", shared_->arithmetic_fingerprint));
   *response.mutable_limits() = ToLimits(*shared_);
-  for (const auto& executor : shared_->catalog->List())
-    *response.add_memories() = ToProto(executor->figures());
+  AddMemories(*shared_, rpc->principal(), response.mutable_memories());
   rpc->Reply(response);
   return rpc;
 }

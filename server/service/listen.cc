@@ -51,6 +51,19 @@ void LogForGrpc(gpr_log_func_args* line) {
   spdlog::log(level, "grpc: {}", line->message);
 }
 
+// What one connection can cost, whoever is at its other end.
+void BoundConnections(const ListenOptions& options, grpc::ServerBuilder* builder) {
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                              static_cast<int>(absl::ToInt64Milliseconds(options.handshake_timeout)));
+  // Ours are a token and a few words of gRPC; above it a call ends with RESOURCE_EXHAUSTED.
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10);
+  // More calls than that wait at the client; a memory does one turn at a time anyway.
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
+  // A peer that is gone without a word holds its connection this long, not for ever.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+}
+
 }  // namespace
 
 absl::StatusOr<ListeningServer> Listen(const ListenOptions& options) {
@@ -69,13 +82,16 @@ absl::StatusOr<ListeningServer> Listen(const ListenOptions& options) {
   // Clients that hold idle connections may ping every ten seconds.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  BoundConnections(options, &builder);
   for (grpc::Service* service : options.services) builder.RegisterService(service);
 
   std::vector<int> ports(options.addresses.size(), 0);
   for (size_t i = 0; i < options.addresses.size(); ++i) {
     const std::string& address = options.addresses[i];
     if (absl::StartsWith(address, "unix:")) EVOKE_RETURN_IF_ERROR(RemoveStaleSocket(address.substr(5)));
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
+    builder.AddListeningPort(
+        address, options.credentials ? options.credentials(address) : grpc::InsecureServerCredentials(),
+        &ports[i]);
   }
   ListeningServer listening{builder.BuildAndStart(), {}};
   if (listening.server == nullptr) {

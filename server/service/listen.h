@@ -3,17 +3,23 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace evoke {
 
 struct ListenOptions {
   std::vector<std::string> addresses;  // host:port (0: one is chosen) or unix:path
   uint64_t max_message_bytes = 0;
+  // TLS or none for an address; empty: none. What it gives may keep what outlives the server only.
+  std::function<std::shared_ptr<grpc::ServerCredentials>(const std::string& address)> credentials;
+  // A connection that has not finished its handshakes (TLS, HTTP/2) by then is dropped.
+  absl::Duration handshake_timeout = absl::Seconds(10);
   std::vector<grpc::Service*> services;  // outlive the server
 };
 

@@ -37,7 +37,7 @@ grpc::ServerUnaryReactor* Handle(UnaryCall* rpc, ServiceContext* shared, const g
     return rpc;
   }
   const Executor& executor = *memory->executor;
-  auto call = to_call(std::move(request), Target{executor.name(), executor.spec(), shared->limits});
+  auto call = to_call(std::move(request), Target{executor.name(), executor.spec(), *shared->limits});
   if (!call.ok()) {
     rpc->Refuse(call.status(), executor.name());
     return rpc;

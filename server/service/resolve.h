@@ -29,6 +29,7 @@ void SubmitCall(const ResolvedMemory& memory, const UnaryCall& rpc, Call call) {
   task.cancelled = rpc.cancelled();
   task.epoch = memory.requirement.epoch;
   task.min_turn = memory.requirement.min_turn;
+  task.client = rpc.client();
   task.call = std::move(call);
   memory.executor->Submit(std::move(task));
 }

@@ -4,12 +4,18 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
 #include "server/base/thread_pool.h"
 #include "server/engine/catalog.h"
+#include "server/service/audit.h"
+#include "server/service/auth.h"
 #include "server/service/call_observer.h"
 #include "server/service/convert.h"
 
@@ -30,12 +36,30 @@ class MutationCount {
   int64_t count_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
+// The limits of requests, which may change while requests are checked against them: a call sees the old or
+// the new ones. Thread-safe.
+class CurrentLimits {
+ public:
+  void Set(RequestLimits limits);
+  // Valid until: this object goes. Those that were replaced are kept: few bytes, as often as somebody says
+  // SIGHUP.
+  const RequestLimits& operator*() const { return *current_.load(std::memory_order_acquire); }
+  const RequestLimits* operator->() const { return &**this; }
+
+ private:
+  Mutex mu_;
+  std::deque<RequestLimits> all_ ABSL_GUARDED_BY(mu_) = {RequestLimits()};
+  std::atomic<const RequestLimits*> current_ = &all_.front();
+};
+
 struct ServiceContext {
   Catalog* catalog = nullptr;  // the pointers must outlive the services
   Scheduler* admin =
       nullptr;  // for Create and Delete; not the one that commits run on: a Delete waits for them
   CallObserver* observer = nullptr;  // may be null
-  RequestLimits limits;
+  const Auth* auth = nullptr;        // null: every caller is admin, as in a test without a server around it
+  AuditLog* audit = nullptr;         // null: nothing is written
+  CurrentLimits limits;
   EngineOptions engine;  // what Status tells of its limits
   uint32_t max_memories = 0;
   std::string instance;  // 16 random bytes
@@ -46,6 +70,14 @@ struct ServiceContext {
   std::atomic<bool> draining{false};  // set once: mutations get UNAVAILABLE / DRAINING
   MutationCount mutations;
 };
+
+// The first thing that every call does, unary or streaming: who calls? UNAUTHENTICATED. Then AuthorizeMethod
+// before the request is read, and AuthorizeMemory for each memory that it names (access.h).
+absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(const ServiceContext& shared,
+                                                              const grpc::ServerContextBase& context);
+// The last: writes the call to the audit log if its method is audited. `principal` null: nobody known.
+void Audit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
+           const Principal* principal, const std::vector<std::string>& memories, absl::StatusCode code);
 
 // UNAVAILABLE / DRAINING.
 absl::Status DrainingError();

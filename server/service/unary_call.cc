@@ -7,6 +7,7 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -75,17 +76,30 @@ UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::Callbac
                      grpc::ByteBuffer* reply)
     : method_(method),
       shared_(shared),
+      context_(context),
       reply_(reply),
       began_(absl::Now()),
       deadline_(ToTime(context->deadline())),
+      client_(absl::HashOf(context->peer())),
       cancelled_(std::make_shared<std::atomic<bool>>(false)) {
   if (method_.mutates) shared_->mutations.Begin();
 }
 
 bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message) {
-  if (request.Length() > shared_->limits.max_message_bytes) {
+  // Before a byte of the request is looked at.
+  auto caller = Authenticate(*shared_, *context_);
+  absl::Status admitted = caller.status();
+  if (caller.ok()) {
+    principal_ = *std::move(caller);
+    admitted = AuthorizeMethod(*principal_, method_.name);
+  }
+  if (!admitted.ok()) {
+    Refuse(admitted);
+    return false;
+  }
+  if (request.Length() > shared_->limits->max_message_bytes) {
     Refuse(TooLarge("request", absl::StrCat("bytes of a ", message->GetDescriptor()->name()),
-                    request.Length(), shared_->limits.max_message_bytes));
+                    request.Length(), shared_->limits->max_message_bytes));
     return false;
   }
   grpc::ByteBuffer bytes(request);  // shares the slices
@@ -93,6 +107,13 @@ bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message
     Refuse(BadArgument(
         "request", absl::StrCat("the bytes of the request are no ", message->GetDescriptor()->full_name())));
     return false;
+  }
+  memories_ = NamedMemories(*message);
+  for (const std::string& memory : memories_) {
+    if (const absl::Status allowed = AuthorizeMemory(*principal_, memory); !allowed.ok()) {
+      Refuse(allowed);
+      return false;
+    }
   }
   return true;
 }
@@ -134,6 +155,7 @@ void UnaryCall::Conclude(const absl::Status& status) {
   const grpc::Status wire = ToGrpcStatus(status);
   if (shared_->observer != nullptr)
     shared_->observer->OnCall(method_.name, status.code(), absl::Now() - began_);
+  Audit(*shared_, *context_, method_.name, principal_.get(), memories_, status.code());
   // After Finish this object may be gone at any moment, and after End the services may.
   ServiceContext* const shared = shared_;
   const bool mutates = method_.mutates;

@@ -1,5 +1,5 @@
-// One unary RPC on its way: parses the request, carries deadline and cancellation, and finishes exactly once,
-// counting the outcome whatever it is.
+// One unary RPC on its way: admits its caller, parses the request, carries deadline and cancellation, and
+// finishes exactly once, counting the outcome whatever it is.
 //
 // It deletes itself when gRPC is done with it, which is after Reply or Fail; `this` may be captured until one
 // of the two was called. They may be called from any thread, and before the handler returned.
@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <google/protobuf/message.h>
 #include <grpcpp/server_context.h>
@@ -36,6 +37,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
             grpc::ByteBuffer* reply);
 
   // False when the call is over already: refused by Fail.
+  // UNAUTHENTICATED or PERMISSION_DENIED for who may not call this method or name these memories (access.h);
   // BAD_ARGUMENT for bytes that are no such message, TOO_LARGE for too many of them.
   bool Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message);
 
@@ -47,7 +49,11 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void Fail(const absl::Status& status);
   void Refuse(const absl::Status& status, std::string_view memory = {});
 
+  // Who calls. Requires: Parse returned true.
+  const Principal& principal() const { return *principal_; }
   absl::Time deadline() const { return deadline_; }
+  // Who asks, for fair shares: the connection that it came by, hashed. Differs from process to process.
+  uint64_t client() const { return client_; }
   // True once nobody waits for the answer any more. May outlive the call.
   std::function<bool()> cancelled() const;
 
@@ -59,10 +65,14 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 
   const Method& method_;
   ServiceContext* const shared_;
+  grpc::CallbackServerContext* const context_;  // valid until Finish
   grpc::ByteBuffer* const reply_;
   const absl::Time began_;
   const absl::Time deadline_;
+  const uint64_t client_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
+  std::shared_ptr<const Principal> principal_;  // these two: set by Parse
+  std::vector<std::string> memories_;           // that the request names
 };
 
 }  // namespace evoke

@@ -31,6 +31,7 @@ class FakeExecutor final : public Executor {
   const MemoryUid& uid() const override { return figures_.uid; }
   const MemorySpec& spec() const override { return figures_.spec; }
   MemoryFigures figures() const override { return figures_; }
+  void ReplaceStore(Replacement replacement) override { replacement.done(absl::OkStatus()); }
   void StopMutations() override {}
   void Close(absl::Status, std::function<void()> done) override { done(); }
 
@@ -70,6 +71,9 @@ class FakeCatalog final : public Catalog {
   absl::StatusOr<Created> Create(const std::string& name, const MemorySpec& spec, const MemoryUid&,
                                  bool) override {
     if (create_error) return *create_error;
+    return Created{Add(name, spec), true};
+  }
+  absl::StatusOr<Created> CreateFrom(const std::string& name, const MemorySpec& spec, const MemoryUid&, Build) override {
     return Created{Add(name, spec), true};
   }
   absl::StatusOr<MemoryUid> Delete(const std::string& name, const MemoryUid&) override {

@@ -256,6 +256,55 @@ TEST_F(MemoryExecutorTest, AFullMailboxRefusesWithADelay) {
   EXPECT_EQ(second.Reason(), "OK");
 }
 
+TEST_F(MemoryExecutorTest, AMailboxFullOfBytesRefusesWithADelay) {
+  Start({.shards = 1, .mailbox_bytes = 2000});
+  faults->commits_wait = true;
+  Answer<std::string> first, second, third;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  executor->Submit(Observe(2, 0, &second));
+  executor->Submit(Observe(3, 0, &third, 100));
+  EXPECT_EQ(third.Reason(), "MAILBOX_FULL");
+  EXPECT_EQ(DetailOf(third.Wait().status())->metadata.at("field"), "bytes");
+  faults->commits_wait = false;
+  EXPECT_EQ(second.Reason(), "OK");
+}
+
+TEST_F(MemoryExecutorTest, OneCallOfAPoliteClientSharesTheNextTurnWithSixtyFourCallsOfAGreedyOne) {
+  Start({.shards = 1, .max_turn_rows = 8});
+  faults->commits_wait = true;
+  std::vector<Answer<std::string>> greedy(65);
+  executor->Submit(Observe(0, 1, &greedy[0]));
+  while (faults->commits == 0) std::this_thread::yield();
+  for (uint64_t i = 1; i < greedy.size(); ++i) executor->Submit(Observe(0, 1 + i, &greedy[i], 4));
+  Answer<std::string> polite;
+  Task task = Observe(1, 1, &polite, 4);
+  task.client = 1;
+  std::get<ObserveCall>(task.call).mutation->session = SessionId::FromView(std::string(16, 'p'));
+  executor->Submit(std::move(task));
+  faults->commits_wait = false;
+  EXPECT_EQ(*polite.Wait(), "turn 2");
+  EXPECT_EQ(*greedy[1].Wait(), "turn 2");
+  EXPECT_EQ(*greedy[64].Wait(), "turn 34");  // two a turn, but for the one that the polite client was in
+}
+
+TEST_F(MemoryExecutorTest, AGreedyClientIsRefusedBeforeAPoliteOneIs) {
+  Start({.shards = 1, .mailbox_rows = 64});
+  faults->commits_wait = true;
+  Answer<std::string> first, polite;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  std::vector<Answer<std::string>> greedy(64);
+  for (auto& answer : greedy) executor->Submit(Observe(2, 0, &answer));
+  EXPECT_EQ(greedy[32].Reason(), "MAILBOX_FULL");
+  EXPECT_NE(greedy[32].Wait().status().message().find("its share"), std::string::npos);
+  Task task = Observe(3, 0, &polite, 32);
+  task.client = 1;
+  executor->Submit(std::move(task));
+  faults->commits_wait = false;
+  EXPECT_EQ(polite.Reason(), "OK");
+}
+
 TEST_F(MemoryExecutorTest, ExpiredAndCancelledTasksDoNoWork) {
   Start();
   faults->commits_wait = true;

@@ -81,7 +81,7 @@ class RpcLayerTest : public ::testing::Test {
     context_.catalog = &catalog_;
     context_.admin = &admin_pool_;
     context_.observer = &observer_;
-    context_.limits = {.max_message_bytes = 1 << 20, .max_rows = 64, .max_k = 16};
+    context_.limits.Set({.max_message_bytes = 1 << 20, .max_rows = 64, .max_k = 16});
     context_.instance = "instance-16bytes";
     context_.version = "9.9.9";
     context_.started = absl::Now();

@@ -330,6 +330,42 @@ TEST(HttpTest, PagesTellOfTheMemories) {
   EXPECT_THAT(HttpGet(port, "/secrets"), StartsWith("HTTP/1.1 404 "));
 }
 
+// --- SIGHUP
+// --------------------------------------------------------------------------------------------------------
+
+TEST(ReloadTest, SighupTakesOverLimitsAndLogLevelAndNamesWhatNeedsARestart) {
+  const TestFolder folder;
+  const std::string file = folder.File("config.toml");
+  WriteWholeFile(file, "max-rows = 8\nmailbox-rows = 64\nlog-level = \"info\"\n");
+  ServerProcess server({"--config", file});
+  server.Start();
+  const auto client = server.Connect();
+  client::Memory memory = Create(*client, "m", Spec(client::Durability::kMemory));
+  Train(memory, 8);
+  const auto reload = [&](const std::string& text, const std::string& until_log_has) {
+    WriteWholeFile(file, text);
+    const size_t before = server.Log().size();
+    server.Signal(SIGHUP);
+    EXPECT_TRUE(Eventually([&] { return server.Log().find(until_log_has, before) != std::string::npos; }));
+  };
+  reload("max-rows = 7\nmailbox-rows = 65\nlog-level = \"info\"\n", "mailbox-rows has changed");
+  EXPECT_TRUE(Eventually([&] { return client->Status()->limits.max_rows == 7; }));
+  EXPECT_EQ(client->Status()->limits.mailbox_rows, 64u);
+  const std::vector<float> x(16, 1);
+  const std::vector<int64_t> values(8, 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      memory.Update({.embeddings = client::MatrixView::Float32(x, 8), .values = values}).status()));
+
+  reload("max-rows = \"many\"\n", "the configuration stays as it was");
+  EXPECT_EQ(client->Status()->limits.max_rows, 7u);
+
+  reload("max-rows = 8\nmailbox-rows = 64\nlog-level = \"error\"\n", "SIGHUP");
+  EXPECT_TRUE(Eventually([&] { return client->Status()->limits.max_rows == 8; }));
+  const size_t before = server.Log().size();
+  EXPECT_EQ(server.Stop(), 0);
+  EXPECT_EQ(server.Log().size(), before) << "a stop is told at level info";
+}
+
 // --- stopping
 // ------------------------------------------------------------------------------------------------------
 

@@ -14,13 +14,14 @@ namespace evoke::testing {
 namespace {
 
 // Each client a connection of its own; one that was lost is made anew at once.
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address,
+                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
   arguments.SetMaxSendMessageSize(-1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 }  // namespace
@@ -58,14 +59,16 @@ std::string SessionNamed(const std::string& name) {
   return session;
 }
 
-RawClient::RawClient(const std::string& address)
-    : channel_(OpenChannel(address)),
+RawClient::RawClient(const std::string& address, RawClientOptions options)
+    : options_(std::move(options)),
+      channel_(OpenChannel(address, options_.credentials)),
       memory_(v1::MemoryService::NewStub(channel_)),
       admin_(v1::AdminService::NewStub(channel_)) {}
 
 void RawClient::SetDeadline(grpc::ClientContext* context) {
   context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(kPatience));
-  context->set_wait_for_ready(true);
+  context->set_wait_for_ready(options_.wait_for_ready);
+  for (const auto& [key, value] : options_.metadata) context->AddMetadata(key, value);
 }
 
 Fault RawClient::CallBytes(const std::string& method, const std::string& request, std::string* reply) {

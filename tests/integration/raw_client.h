@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evoke/v1/admin_service.grpc.pb.h"
@@ -39,10 +40,16 @@ void SetMatrix(const std::vector<float>& numbers, uint32_t rows, v1::Matrix* mat
 // 16 bytes, the same for the same text.
 std::string SessionNamed(const std::string& name);
 
+struct RawClientOptions {
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  std::vector<std::pair<std::string, std::string>> metadata;  // of every call
+  bool wait_for_ready = true;                                 // false: no connection is an error at once
+};
+
 // Blocking calls on one channel; each has a deadline of its own and says with what it ended. Thread-safe.
 class RawClient {
  public:
-  explicit RawClient(const std::string& address);
+  explicit RawClient(const std::string& address, RawClientOptions options = {});
 
   template <typename Request, typename Response>
   Fault Call(grpc::Status (v1::MemoryService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
@@ -66,8 +73,9 @@ class RawClient {
   v1::CreateMemoryResponse Create(const std::string& name, const v1::MemorySpec& spec);
 
  private:
-  static void SetDeadline(grpc::ClientContext* context);
+  void SetDeadline(grpc::ClientContext* context);
 
+  const RawClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::MemoryService::Stub> memory_;
   const std::unique_ptr<v1::AdminService::Stub> admin_;

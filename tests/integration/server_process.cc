@@ -62,18 +62,25 @@ int ServerProcess::Stop() {
   return process_->Wait();
 }
 
-int ServerProcess::http_port() const {
-  constexpr char kBefore[] = ", http 127.0.0.1:";
+std::string ServerProcess::NumberAfter(const std::string& before) const {
   const std::string process = ", process " + std::to_string(process_->pid());
-  int port = 0;
+  std::string number;
   Eventually([&] {  // health says SERVING a moment before the line is written
     const std::string log = Log();
     const size_t end = log.rfind(process);
     if (end == std::string::npos) return false;
-    port = std::atoi(log.c_str() + log.rfind(kBefore, end) + sizeof kBefore - 1);
+    number = std::to_string(std::atoi(log.c_str() + log.rfind(before, end) + before.size()));
     return true;
   });
-  return port;
+  return number;
+}
+
+int ServerProcess::http_port() const {
+  return std::atoi(NumberAfter(", http 127.0.0.1:").c_str());
+}
+
+std::string ServerProcess::tcp_address() const {
+  return "127.0.0.1:" + NumberAfter(address() + " 127.0.0.1:");  // in the order of the flags
 }
 
 std::unique_ptr<client::Client> ServerProcess::Connect() const {

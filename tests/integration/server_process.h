@@ -48,6 +48,8 @@ class ServerProcess {
 
   std::string address() const { return "unix:" + folder_.File("socket"); }
   std::string data_dir() const { return folder_.File("data"); }
+  // Its address on TCP. Requires: it serves, with a flag "--listen=127.0.0.1:0".
+  std::string tcp_address() const;
   // What it wrote to stderr, all runs together.
   std::string Log() const { return ReadWholeFile(folder_.File("log")); }
   // Port of the HTTP side of the last run. Requires: it serves.
@@ -58,6 +60,10 @@ class ServerProcess {
   std::vector<std::string> Argv() const;
 
  private:
+  // What stands behind `before` in the line that the last run wrote when it began to serve, as far as a
+  // number goes.
+  std::string NumberAfter(const std::string& before) const;
+
   const std::vector<std::string> flags_;
   const TestFolder folder_;
   std::unique_ptr<ChildProcess> process_;

@@ -32,7 +32,7 @@ ALLOWED_LIBRARIES = {
 
 # The files in which the engine may name a concrete store; everything else of it knows the interfaces only.
 STORE_IMPLEMENTATIONS = ["storage/rocksdb_*", "storage/ram_slot_store.h", "storage/snapshot.h"]
-STORE_USERS = ["storage/*", "server/engine/catalog.*", "server/server.*", "server/tools/*", "tests/*"]
+STORE_USERS = ["storage/*", "server/engine/catalog.*", "server/engine/snapshot*", "server/server.*", "server/tools/*", "tests/*"]
 
 # A library, and the only files that may include it.
 LIBRARY_HOMES = [
@@ -43,6 +43,7 @@ LIBRARY_HOMES = [
     ("RocksDB", ["rocksdb/*"], ["storage/rocksdb_*", "storage/snapshot.cc", "tests/*"]),
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
+    ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "tests/*"]),
     ("CLI11", ["CLI/*"], ["server/config/*", "server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 

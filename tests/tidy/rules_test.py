@@ -42,6 +42,7 @@ EDGES = [
     ("server/index/flat_index.cc", "#include <faiss/IndexFlat.h>"),
     ("storage/slot_record.cc", "#include <rocksdb/db.h>"),
     ("server/engine/engine_probe.h", "#include <prometheus/counter.h>"),
+    ("server/service/auth.cc", "#include <openssl/crypto.h>"),
 ]
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,14 @@
 
 namespace evoke::client {
 
+// Files in PEM, read by Connect.
+struct TlsOptions {
+  std::string root_certificates;  // whom to believe; empty: the system's
+  std::string certificate;        // the client's own, with its key, where the server wants one
+  std::string key;
+  std::string server_name;  // what the server's certificate must say; empty: the host of the address
+};
+
 struct ClientOptions {
   // "host:port" or "unix:PATH", at least one. Several are ways to the same memories: one is used until it is
   // unavailable, then the next, round and round.
@@ -18,6 +27,13 @@ struct ClientOptions {
   // Of every call that names none, all its attempts and waits together; finite, > 0.
   absl::Duration deadline = absl::Seconds(30);
   RetryPolicy retry;
+  std::optional<TlsOptions> tls;  // absent: plaintext. A unix address never has it
+  // Who calls: a token, or better a file that holds it, which is read again when the server refuses what was
+  // in it.
+  std::string token;
+  std::string token_file;
+  bool allow_insecure_token =
+      false;                     // send it to other machines without TLS, where whoever listens can take it
   std::shared_ptr<Clock> clock;  // null: the machine's. For tests
 };
 

@@ -14,7 +14,8 @@
 namespace evoke::client {
 namespace {
 
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const ClientOptions& options,
+                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   // The server bounds messages and says so with both numbers; a second bound here would only lose replies.
   arguments.SetMaxReceiveMessageSize(-1);
@@ -28,7 +29,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   // Otherwise all clients of a process share one TCP connection, and its flow control.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  if (options.tls.has_value() && !options.tls->server_name.empty())
+    arguments.SetSslTargetNameOverride(options.tls->server_name);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 // Between calls nobody drives a channel but gRPC's backup poller, every five seconds, and an attempt on a
@@ -60,15 +63,26 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(ClientOptions opt
     if (absl::Status status = ValidateAddress(address); !status.ok()) return status;
   }
   if (absl::Status status = ValidateRetryPolicy(options.retry); !status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<TokenSource>> token = TokenSource::Create(options);
+  if (!token.ok()) return token.status();
+  std::vector<std::shared_ptr<grpc::ChannelCredentials>> credentials;
+  for (const std::string& address : options.addresses) {
+    auto made = MakeCredentials(options, address);
+    if (!made.ok()) return made.status();
+    credentials.push_back(*std::move(made));
+  }
   if (options.clock == nullptr) options.clock = std::make_shared<RealClock>();
-  std::unique_ptr<Connection> connection(new Connection(std::move(options)));
+  std::unique_ptr<Connection> connection(new Connection(std::move(options), *std::move(token), credentials));
   if (auto deadline = connection->DeadlineAfter(std::nullopt); !deadline.ok()) return deadline.status();
   return connection;
 }
 
-Connection::Connection(ClientOptions options) : options_(std::move(options)) {
-  for (const std::string& address : options_.addresses) {
-    const std::shared_ptr<grpc::Channel> channel = OpenChannel(address);
+Connection::Connection(ClientOptions options, std::unique_ptr<TokenSource> token,
+                       const std::vector<std::shared_ptr<grpc::ChannelCredentials>>& credentials)
+    : options_(std::move(options)), token_(std::move(token)) {
+  for (size_t i = 0; i < options_.addresses.size(); ++i) {
+    const std::string& address = options_.addresses[i];
+    const std::shared_ptr<grpc::Channel> channel = OpenChannel(address, options_, credentials[i]);
     stubs_.push_back({.address = address,
                       .channel = channel,
                       .memory = v1::MemoryService::NewStub(channel),
@@ -95,8 +109,12 @@ absl::Status Connection::Run(absl::string_view what, absl::Time deadline, Attemp
     const absl::Duration left = deadline - options_.clock->Now();
     context.set_deadline(std::chrono::system_clock::now() +
                          absl::ToChronoNanoseconds(std::min(left, options_.retry.attempt_timeout)));
+    const std::string token = token_->Header();
+    if (!token.empty()) context.AddMetadata("authorization", token);
     const absl::Status status = StatusFromGrpc(attempt(stubs, &context));
     if (status.ok()) return status;
+    // Its owner may have been given another one since it was read.
+    if (absl::IsUnauthenticated(status) && token_->Renew(token)) continue;
 
     if (report != nullptr && OutcomeIsUnknown(status)) report->outcome_unknown = true;
     if (absl::IsUnavailable(status)) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "evoke/client_options.h"
+#include "evoke/security.h"
 #include "evoke/v1/admin_service.grpc.pb.h"
 #include "evoke/v1/memory_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -36,7 +37,7 @@ class Connection {
         false;  // set by Run when an attempt may have taken effect without a reply that says so
   };
 
-  // INVALID_ARGUMENT for options out of bounds. Makes no contact.
+  // INVALID_ARGUMENT for options out of bounds, or files that cannot be read. Makes no contact.
   static absl::StatusOr<std::unique_ptr<Connection>> Create(ClientOptions options);
 
   // When a call that starts now has to be over. INVALID_ARGUMENT unless `timeout`, or else the default, is
@@ -49,9 +50,11 @@ class Connection {
   absl::Status Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report = nullptr);
 
  private:
-  explicit Connection(ClientOptions options);
+  Connection(ClientOptions options, std::unique_ptr<TokenSource> token,
+             const std::vector<std::shared_ptr<grpc::ChannelCredentials>>& credentials);
 
   const ClientOptions options_;
+  const std::unique_ptr<TokenSource> token_;
   std::vector<Stubs> stubs_;         // one an address, in their order
   std::atomic<size_t> current_ = 0;  // index into stubs_; only a preference, so any order of stores will do
 };

@@ -10,6 +10,7 @@ Imports NumPy and gRPC only; evoke.torch (a memory as a module of a network) is 
 
 from ._local import Local, local
 from ._retry import RetryPolicy
+from ._security import Tls
 from ._transfer_calls import Exported, Imported
 from .client import Client
 from .errors import (AlreadyExists, Cancelled, DamagedFile, DataLoss, DeadlineExceeded, EvokeError, ExportChanged,

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 import grpc
 
-from . import _fork, errors
+from . import _fork, _security, errors
 from ._proto import admin_service_pb2_grpc, memory_service_pb2_grpc
 
 DEFAULT_PORT = 7380
@@ -40,13 +40,16 @@ class Transport:
     Thread-safe and fork-safe. Channels are made at the first call and made anew after a fork.
     """
 
-    def __init__(self, addresses: Tuple[str, ...], options: Optional[Dict[str, Any]] = None):
+    def __init__(self, addresses: Tuple[str, ...], options: Optional[Dict[str, Any]] = None,
+                 security: Optional[_security.Security] = None):
         self._addresses = addresses
+        self._security = security or _security.Security(addresses, None, None, None, False)
         merged = dict(_OPTIONS)
         merged.update(options or {})
         self._options = list(merged.items())
         self._changed = threading.Condition()  # guards all below
-        self._stubs: Dict[int, Tuple[grpc.Channel, Any, Any]] = {}  # by position in addresses
+        self._stubs: Dict[int, Tuple[grpc.Channel, Any, Any, Any]] = {}  # by position in addresses
+        self._refused: Any = None  # the metadata whose token the server last refused
         self._current = 0      # position of the address in use
         self._in_flight = 0
         self._forking = False
@@ -55,36 +58,53 @@ class Transport:
 
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
         """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
-        with self._attempt(method, timeout) as (send, remaining):
-            return send(request, timeout=remaining)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            with self._attempt(method, deadline) as send:
+                return send(request)
+        except errors.Unauthenticated:
+            if not self._has_another_token():
+                raise
+        with self._attempt(method, deadline) as send:
+            return send(request)
 
     def stream(self, method: str, request: Any, timeout: Optional[float]) -> Iterator[Any]:
         """One attempt of a method that answers with a stream: its messages, one after another.
 
         Closing the generator cancels the call. A server that is gone is noticed by the channel's keepalive.
         """
-        with self._attempt(method, timeout) as (send, remaining):
-            replies = send(request, timeout=remaining)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            yield from self._stream(method, request, deadline)
+            return
+        except errors.Unauthenticated:  # refused before the first message
+            if not self._has_another_token():
+                raise
+        yield from self._stream(method, request, deadline)
+
+    def _stream(self, method: str, request: Any, deadline: Optional[float]) -> Iterator[Any]:
+        with self._attempt(method, deadline) as send:
+            replies = send(request)
             try:
                 yield from replies
             finally:
                 replies.cancel()
 
     @contextlib.contextmanager
-    def _attempt(self, method: str, timeout: Optional[float]) -> Iterator[Tuple[Callable[..., Any], Optional[float]]]:
-        """(the stub's method, seconds that are left); counts the call as in flight and turns what fails into EvokeError."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _attempt(self, method: str, deadline: Optional[float]) -> Iterator[Callable[[Any], Any]]:
+        """Lends what sends a request; counts the call as in flight and turns what fails into EvokeError."""
         with self._changed:
             while self._forking:
                 self._changed.wait()
             if self._closed:
                 raise errors.Cancelled("%s: the client is closed" % method, reason="CLIENT_CLOSED")
             position = self._current
-            channel, memory_stub, admin_stub = self._connect(position)
+            channel, memory_stub, admin_stub, metadata = self._connect(position)
             self._in_flight += 1
         try:
             stub = memory_stub if hasattr(memory_stub, method) else admin_stub
-            yield getattr(stub, method), None if deadline is None else max(0.0, deadline - time.monotonic())
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            yield lambda request: getattr(stub, method)(request, timeout=remaining, metadata=metadata)
         except grpc.RpcError as error:
             raise self._failed(method, error, position, channel) from None
         except ValueError as error:  # "Cannot invoke RPC on closed channel!"
@@ -94,25 +114,32 @@ class Transport:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
+    def _has_another_token(self) -> bool:
+        """Its owner may have been given another one since the file was read. (A read does not hold the lock.)"""
+        return self._security.metadata() != self._refused
+
     def close(self) -> None:
         """Closes the channels; calls in flight and later ones raise Cancelled."""
         with self._changed:
             self._closed = True
             stubs, self._stubs = self._stubs, {}
-        for channel, _, _ in stubs.values():
+        for channel, *_ in stubs.values():
             channel.close()
 
     def _connect(self, position: int):
         if position not in self._stubs:
-            channel = grpc.insecure_channel(self._addresses[position], options=self._options)
+            metadata = self._security.metadata()
+            channel = self._security.channel(self._addresses[position], self._options)
             self._stubs[position] = (channel, memory_service_pb2_grpc.MemoryServiceStub(channel),
-                                     admin_service_pb2_grpc.AdminServiceStub(channel))
+                                     admin_service_pb2_grpc.AdminServiceStub(channel), metadata)
         return self._stubs[position]
 
     def _failed(self, method: str, error: grpc.RpcError, position: int, channel: grpc.Channel) -> errors.EvokeError:
         failure = errors.from_rpc_error(error, method)
         with self._changed:
             ours = self._stubs.get(position, (None,))[0] is channel
+            if failure.code == grpc.StatusCode.UNAUTHENTICATED and ours:
+                self._refused = self._stubs.pop(position)[3]  # the next connection reads the token anew
             if failure.code == grpc.StatusCode.UNAVAILABLE and self._current == position:
                 self._current = (position + 1) % len(self._addresses)
             if failure.code == grpc.StatusCode.UNAVAILABLE and not failure.reason and ours:

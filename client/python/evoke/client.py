@@ -5,7 +5,7 @@ import os
 import time
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
-from . import _import_file, _progress, _retry, _snapshot_calls, _spec, _transport, results, snapshots
+from . import _import_file, _progress, _retry, _security, _snapshot_calls, _spec, _transport, results, snapshots
 from ._proto import admin_service_pb2 as admin_pb2
 from ._proto import types_pb2
 from .errors import DeadlineExceeded
@@ -18,20 +18,30 @@ class Client:
     address: "host:port", "unix:PATH", or a list of them. deadline: seconds that a call may take with all its retries
     unless it names its own (float("inf"): for ever). long_deadline: the same for calls that read or write a whole
     memory (fork, snapshots, export, import). options: further gRPC channel options by name. retry: waits.
+    tls: a Tls, or True for the system's roots; None: the connection is not encrypted. token_file: a file that holds the
+    token of the caller, read when a connection is made and again when the server refuses what was in it. token: the
+    token itself, which then is in pickles too. Without TLS a token goes to this machine only, unless
+    allow_insecure_token is True.
 
     Nothing is sent before the first call. Thread-safe. Fork-safe: the child makes connections and sessions of its own.
-    Pickles to its arguments, no socket. Usable in a with statement. The connection is not encrypted.
+    Pickles to its arguments, no socket. Usable in a with statement. Raises ValueError for arguments that cannot go
+    together.
     """
 
     def __init__(self, address: Union[str, Sequence[str]] = "127.0.0.1:%d" % _transport.DEFAULT_PORT, *,
                  deadline: float = 30.0, options: Optional[Dict[str, Any]] = None,
-                 retry: Optional[_retry.RetryPolicy] = None, long_deadline: float = 3600.0):
+                 retry: Optional[_retry.RetryPolicy] = None, tls: Union[None, bool, _security.Tls] = None,
+                 token: Optional[str] = None, token_file: Optional[str] = None, allow_insecure_token: bool = False,
+                 long_deadline: float = 3600.0):
         self._addresses = _transport.addresses_of(address)
         self._options = dict(options or {})
         self.deadline = float(deadline)
         self.long_deadline = float(long_deadline)
         self.retry = retry or _retry.RetryPolicy()
-        self._transport = _transport.Transport(self._addresses, self._options)
+        self._access = {"tls": tls, "token": token, "token_file": token_file,
+                        "allow_insecure_token": allow_insecure_token}
+        self._transport = _transport.Transport(self._addresses, self._options,
+                                               _security.Security(self._addresses, **self._access))
 
     @property
     def addresses(self) -> Tuple[str, ...]:
@@ -145,7 +155,7 @@ class Client:
 
     def __getstate__(self):
         return {"address": self._addresses, "deadline": self.deadline, "options": self._options, "retry": self.retry,
-                "long_deadline": self.long_deadline}
+                "long_deadline": self.long_deadline, **self._access}
 
     def __setstate__(self, state):
         self.__init__(**state)

@@ -161,7 +161,7 @@ class Unauthenticated(EvokeError):
 
 
 class PermissionDenied(EvokeError, PermissionError):
-    """The token lacks the role."""
+    """The role of the caller is too low, or the memory is not one that it may name."""
     default_code = _Code.PERMISSION_DENIED
 
 

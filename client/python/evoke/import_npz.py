@@ -12,6 +12,7 @@ from typing import Dict, Optional, Tuple
 
 import numpy as np
 
+from . import _security
 from . import client as _client
 from .errors import EvokeError
 
@@ -37,6 +38,9 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument("--capacity", type=int, help="slots of a memory that is made; default: rows of the file")
     parser.add_argument("--skip-zero-keys", action=argparse.BooleanOptionalAction, default=True,
                         help="leave rows out whose key is all zeros: slots that were never written")
+    parser.add_argument("--tls", action="store_true", help="speak TLS, and believe the system's roots")
+    parser.add_argument("--tls-ca", metavar="FILE", help="PEM: whom to believe instead; implies --tls")
+    parser.add_argument("--token-file", metavar="FILE", help="file that holds the token")
     parser.add_argument("--deadline", type=float, default=3600, help="seconds")
     return parser.parse_args(argv)
 
@@ -96,7 +100,8 @@ def run(options: argparse.Namespace, client: "_client.Client") -> str:
 def main(argv=None) -> int:
     options = parse(argv)
     try:
-        with _client.Client(options.address) as client:
+        tls = _security.Tls(root_certificates=options.tls_ca) if options.tls_ca else options.tls or None
+        with _client.Client(options.address, tls=tls, token_file=options.token_file) as client:
             print(run(options, client))
     except (Usage, EvokeError, OSError, ValueError) as error:
         print("import_npz: %s" % error, file=sys.stderr)

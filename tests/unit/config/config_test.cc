@@ -120,6 +120,34 @@ TEST(LoadConfigTest, ListensBeyondThisMachineOnlyWhenTold) {
   }
 }
 
+TEST(LoadConfigTest, ListensBeyondThisMachineWithTlsOrTokensAndWarnsOfWhatIsLeftOpen) {
+  const std::vector<std::string> remote = {"--data-dir=/d", "--listen=0.0.0.0:1", "--http-listen=0.0.0.0:2"};
+  const auto warnings = [&](std::vector<std::string> more) {
+    more.insert(more.end(), remote.begin(), remote.end());
+    const auto loaded = LoadConfig(more, {});
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return loaded.ok() ? loaded->warnings : std::vector<std::string>{"not loaded"};
+  };
+  const std::string certificate = "--tls-certificate=/c", key = "--tls-key=/k";
+  EXPECT_THAT(warnings({certificate, key}), ElementsAre(HasSubstr("whoever can connect is admin")));
+  EXPECT_THAT(warnings({"--tokens=/t"}), ElementsAre(HasSubstr("unencrypted")));
+  EXPECT_THAT(warnings({certificate, key, "--tokens=/t"}), IsEmpty());
+  EXPECT_THAT(warnings({certificate, key, "--tls-client-ca=/a"}), IsEmpty());
+}
+
+TEST(LoadConfigTest, HalfOfTlsIsAnError) {
+  EXPECT_THAT(Errors({"--data-dir=/d", "--tls-certificate=/c"}), ElementsAre(HasSubstr("tls-key")));
+  EXPECT_THAT(Errors({"--data-dir=/d", "--tls-key=/k"}), ElementsAre(HasSubstr("tls-certificate")));
+  EXPECT_THAT(Errors({"--data-dir=/d", "--tls-client-ca=/a"}), ElementsAre(HasSubstr("tls-client-ca needs")));
+}
+
+TEST(LoadConfigTest, TellsWhichChangedOptionsARunningProcessCannotTakeOver) {
+  const auto running = LoadConfig({"--data-dir=/d", "--max-rows=5", "--threads=1"}, {});
+  const auto fresh = LoadConfig({"--data-dir=/d", "--max-rows=6", "--threads=2", "--log-level=debug"}, {});
+  ASSERT_TRUE(running.ok() && fresh.ok());
+  EXPECT_THAT(NeedRestart(*running, *fresh), ElementsAre("threads"));
+}
+
 TEST(LoadConfigTest, HttpMayBeOff) {
   EXPECT_THAT(Load({"--data-dir=/d", "--http-listen=off"}).http_listen, IsEmpty());
 }

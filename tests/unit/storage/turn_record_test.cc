@@ -195,8 +195,25 @@ TEST(TurnRecordTest, UnknownKindsAreRefused) {
   record.sessions[0].kind = static_cast<SessionOp::Kind>(5);
   ExpectCorrupt(record, "unknown kind 5");
   record = SmallRecord();
-  record.admin = static_cast<AdminOp>(2);
-  ExpectCorrupt(record, "admin operation 2");
+  record.admin = static_cast<AdminOp>(5);
+  ExpectCorrupt(record, "admin operation 5");
+}
+
+TEST(TurnRecordTest, AForkOrRestoreNamesItsOriginAndNothingElseDoes) {
+  TurnRecord record = SmallRecord();
+  record.admin = AdminOp::kRestore;
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckTurnRecord(record)));
+  record.origin = StateOrigin{.uid = record.uid,
+                              .epoch = Epoch(1),
+                              .turn = Turn(5),
+                              .step = Step(9),
+                              .chain = {.low = 1, .high = 2},
+                              .state_hash = {.low = 3, .high = 4}};
+  const absl::StatusOr<DecodedTurn> decoded = DecodeTurnRecord(EncodeTurnRecord(record).bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->record, record);
+  record.admin = AdminOp::kImport;
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckTurnRecord(record)));
 }
 
 TEST(TurnRecordTest, ChainNamesTheHistoryAndTheContent) {
