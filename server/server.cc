@@ -12,12 +12,14 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
+#include "server/base/machine_memory.h"
 #include "server/base/status_macros.h"
 #include "server/process.h"
 #include "server/service/health.h"
 #include "server/service/listen.h"
 #include "server/similarity/fingerprint.h"
 #include "server/similarity/similarity.h"
+#include "storage/disk_probe.h"
 #include "storage/rocksdb_slot_store.h"
 
 namespace evoke {
@@ -81,6 +83,14 @@ RequestLimits LimitsOf(const Config& config) {
   return {.max_message_bytes = config.max_message_bytes, .max_rows = config.max_rows, .max_k = config.max_k};
 }
 
+void LogAlarm(const Alarm& alarm, bool raised) {
+  if (raised) {
+    spdlog::error("alarm {} of memory {}: {}", alarm.name, alarm.memory, alarm.message);
+  } else {
+    spdlog::info("alarm {} of memory {} is over", alarm.name, alarm.memory);
+  }
+}
+
 }  // namespace
 
 const char* Version() {
@@ -115,6 +125,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
 Server::Server(const Config& config)
     : config_(config),
       exporter_(MakeBuildInfo()),
+      alarms_(&clock_, LogAlarm),
       compute_("compute", config.threads == 0 ? Cores() : config.threads),
       io_("io", config.io_threads),
       admin_("admin", 1),  // the catalog changes one memory at a time
@@ -130,6 +141,13 @@ absl::Status Server::Begin() {
   }
   EVOKE_ASSIGN_OR_RETURN(security_, Security::Open(SecurityFilesOf(config_)));
   EVOKE_ASSIGN_OR_RETURN(data_dir_, DataDir::Open(config_.data_dir));
+  disk_ = DiskGuard::Create({.folder = config_.data_dir,
+                             .reserve_bytes = config_.disk_reserve_bytes,
+                             .clock = &clock_,
+                             .io = &io_,
+                             .free_bytes = [path = config_.data_dir] { return FreeBytes(path); },
+                             .try_write = [this] { return TryWriteInTmp(); },
+                             .on_change = [this] { UpdateHealth(); }});
   EVOKE_ASSIGN_OR_RETURN(
       catalog_,
       Catalog::Open({.data_dir = data_dir_.get(),
@@ -139,12 +157,19 @@ absl::Status Server::Begin() {
                      .cores = compute_.thread_count(),
                      .engine = config_.engine,
                      .max_memories = config_.max_memories,
+                     .memory_budget_bytes = config_.memory_budget_bytes > 0 ? config_.memory_budget_bytes
+                                                                            : UsableMemoryBytes() / 5 * 4,
                      .keep_records_count = config_.keep_records_count,
                      .keep_records_bytes = config_.keep_records_bytes,
                      .rocksdb = RocksDbResources::Create({.block_cache_bytes = config_.block_cache_bytes,
                                                           .write_buffer_bytes = config_.write_buffer_bytes}),
+                     .disk = disk_,
                      .make_probe = [this](std::string_view memory) { return exporter_.MakeProbe(memory); },
                      .on_state_change = [this] { UpdateHealth(); }}));
+  if (const Catalog::Budget budget = catalog_->budget(); !budget.Fits(0)) {
+    spdlog::warn("the memories need {} bytes of RAM when full, more than the {} of memory-budget-bytes",
+                 budget.planned, budget.bytes);
+  }
   exporter_.ReadFigures([this] { return Figures(); });
 
   context_.catalog = catalog_.get();
@@ -153,8 +178,10 @@ absl::Status Server::Begin() {
   context_.auth = security_->auth();
   context_.audit = security_->audit();
   context_.limits.Set(LimitsOf(config_));
+  context_.alarms = &alarms_;
   context_.engine = config_.engine;
   context_.max_memories = config_.max_memories;
+  context_.max_open_exports = config_.max_open_exports;
   context_.instance = RandomInstance();
   context_.version = Version();
   context_.arithmetic_fingerprint = fingerprint;
@@ -193,9 +220,15 @@ Server::~Server() {
     MutexLock lock(&health_mu_);
     health_ready_ = false;
   }
+  if (disk_ != nullptr) disk_->Stop();
   // Calls under way are answered by their executors, which Close makes finish or refuse them.
   if (catalog_ != nullptr) catalog_->Close(clock_.Now() + kHurriedClose).IgnoreError();
   if (grpc_server_ != nullptr) grpc_server_->Shutdown(std::chrono::system_clock::now());
+}
+
+absl::Status Server::TryWriteInTmp() {
+  // Memories that try at once do not meet.
+  return TryWrite(data_dir_->TmpPath(absl::StrCat("probe-", probes_.fetch_add(1))));
 }
 
 std::vector<MemoryFigures> Server::Figures() const {
@@ -212,6 +245,10 @@ Readiness Server::ReadReadiness() const {
     // As in health: a memory that is read-only or failed does not keep the others from being used.
     readiness.ready = readiness.ready && figures.state != MemoryState::kLoading;
   }
+  for (const Alarm& alarm : alarms_.Active()) {
+    readiness.checks.push_back({.name = absl::StrCat("alarm ", alarm.name),
+                                .state = absl::StrCat("memory ", alarm.memory, ": ", alarm.message)});
+  }
   return readiness;
 }
 
@@ -219,6 +256,7 @@ void Server::UpdateHealth() {
   // Under the lock, so that of two changes the later one is what health shows.
   MutexLock lock(&health_mu_);
   if (!health_ready_) return;
+  alarms_.Update(Figures());
   const ServingState state{.loading = catalog_->loading(), .draining = context_.draining.load()};
   SetHealth(grpc_server_.get(), state);
   if (was_loading_ && !state.loading) spdlog::info("all memories are recovered");

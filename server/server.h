@@ -9,6 +9,7 @@
 // Failure: Start leaves nothing behind; its status tells the exit code (ExitCodeOf).
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,7 +21,9 @@
 #include "server/base/mutex.h"
 #include "server/base/thread_pool.h"
 #include "server/config/config.h"
+#include "server/engine/alarms.h"
 #include "server/engine/catalog.h"
+#include "server/engine/disk_guard.h"
 #include "server/http/http_server.h"
 #include "server/metrics/exporter.h"
 #include "server/service/admin_service.h"
@@ -65,6 +68,7 @@ class Server {
   explicit Server(const Config& config);
   absl::Status Begin();
   void UpdateHealth();
+  absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;
   Readiness ReadReadiness() const;
 
@@ -72,9 +76,11 @@ class Server {
   // In the order in which they must outlive each other: what is below uses what is above.
   Exporter exporter_;
   RealClock clock_;
+  Alarms alarms_;
   ThreadPool compute_;
   ThreadPool io_;
   std::unique_ptr<DataDir> data_dir_;
+  std::shared_ptr<DiskGuard> disk_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Security> security_;
   ServiceContext context_;
@@ -85,6 +91,8 @@ class Server {
   std::unique_ptr<HttpServer> http_server_;
   std::vector<std::string> grpc_addresses_;
   std::string http_address_;
+
+  std::atomic<uint64_t> probes_{0};  // names of files only
 
   Mutex health_mu_;
   bool health_ready_ ABSL_GUARDED_BY(health_mu_) = false;  // both catalog and gRPC server are there

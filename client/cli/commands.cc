@@ -67,6 +67,14 @@ int Commands::Create() {
   return kExitOk;
 }
 
+int Commands::Plan() {
+  if (!Connect()) return kExitUsage;
+  const absl::StatusOr<client::MemoryPlan> plan = client_->PlanMemory(flags_.spec);
+  if (!plan.ok()) return Fail(plan.status());
+  Print(ToJson(*plan));
+  return plan->fits ? kExitOk : kExitFailure;
+}
+
 int Commands::List() {
   if (!Connect()) return kExitUsage;
   const auto memories = client_->ListMemories();

@@ -48,6 +48,8 @@ class Commands {
   int Clear();
   int Delete();
   int Hash();
+  // Exit code 1 when it would not fit.
+  int Plan();
 
  private:
   client::Clock& clock() { return terminal_.clock == nullptr ? real_clock_ : *terminal_.clock; }

@@ -127,6 +127,10 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
   CLI::App* hash = AddCommand(&app, "hash", "State hash of a memory and its step", &Commands::Hash, &chosen);
   hash->fallthrough();
   AddName(hash, &flags);
+  CLI::App* plan = AddCommand(&app, "plan", "RAM, disk and time that a memory would take; makes nothing",
+                              &Commands::Plan, &chosen);
+  plan->fallthrough();
+  AddSpecFlags(plan, &flags.spec);
 
   try {
     app.parse(std::vector<std::string>(args.rbegin(), args.rend()));  // CLI11 takes them from the back

@@ -141,10 +141,35 @@ Json ToJson(const client::ServerStatus& status) {
                  {"mailbox_rows", limits.mailbox_rows},
                  {"max_unacknowledged", limits.max_unacknowledged},
                  {"max_sessions", limits.max_sessions},
-                 {"max_memories", limits.max_memories}}},
+                 {"max_memories", limits.max_memories},
+                 {"mailbox_bytes", limits.mailbox_bytes},
+                 {"max_turn_rows", limits.max_turn_rows},
+                 {"memory_budget_bytes", limits.memory_budget_bytes},
+                 {"memory_planned_bytes", limits.memory_planned_bytes},
+                 {"max_open_exports", limits.max_open_exports},
+                 {"max_metadata_bytes", limits.max_metadata_bytes}}},
                {"memories", Json::array()}};
   for (const client::MemoryDescription& memory : status.memories) json["memories"].push_back(ToJson(memory));
   return json;
+}
+
+Json ToJson(const client::MemoryPlan& plan) {
+  return {{"fits", plan.fits},
+          {"ram_bytes", plan.ram_bytes},
+          {"table_bytes", plan.table_bytes},
+          {"index_bytes", plan.index_bytes},
+          {"session_bytes", plan.session_bytes},
+          {"payload_bytes", plan.payload_bytes},
+          {"disk_bytes", plan.disk_bytes},
+          {"disk_slot_bytes", plan.disk_slot_bytes},
+          {"disk_record_bytes", plan.disk_record_bytes},
+          {"disk_headroom_bytes", plan.disk_headroom_bytes},
+          {"gpu_bytes", plan.gpu_bytes},
+          {"recovery_seconds_estimate", plan.recovery_seconds_estimate},
+          {"scan_seconds_estimate", plan.scan_seconds_estimate},
+          {"budget_bytes", plan.budget_bytes},
+          {"planned_bytes", plan.planned_bytes},
+          {"spec", ToJson(plan.spec)}};
 }
 
 Json ToJson(const client::ReplyHeader& header) {

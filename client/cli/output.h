@@ -18,6 +18,7 @@ enum class Format { kTable, kJson };
 Json ToJson(const client::MemorySpec& spec);
 Json ToJson(const client::MemoryDescription& description);
 Json ToJson(const client::ServerStatus& status);
+Json ToJson(const client::MemoryPlan& plan);
 Json ToJson(const client::ReplyHeader& header);
 Json ToJson(const absl::Status& error);
 

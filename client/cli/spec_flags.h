@@ -1,4 +1,4 @@
-// The flags of `evokectl memory create`: one for every field of a spec.
+// The flags of `evokectl memory create` and `evokectl plan`: one for every field of a spec.
 #pragma once
 
 #include "CLI/CLI.hpp"

@@ -36,10 +36,13 @@ struct Config {
   uint32_t max_rows = 0;
   uint32_t max_k = 0;
   uint32_t max_memories = 0;
+  uint64_t memory_budget_bytes = 0;  // RAM that all memories may plan for; 0: four fifths of what there is
+  uint32_t max_open_exports = 0;     // exports and snapshots under way at a time
   uint64_t keep_records_count = 0;  // turn records kept a memory, and their bytes
   uint64_t keep_records_bytes = 0;
   uint64_t block_cache_bytes = 0;  // shared by all memories, as the next one
   uint64_t write_buffer_bytes = 0;
+  uint64_t disk_reserve_bytes = 0;  // free bytes below which writes are refused; 0: none are
   absl::Duration drain_timeout;
   std::string log_level;
   std::string log_format;  // "text" or "json"

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/check.h"
 #include "server/base/errors.h"
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
@@ -47,6 +48,8 @@ class CatalogImpl final : public Catalog {
   absl::StatusOr<Created> CreateFrom(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
                                      Build build) override;
   absl::StatusOr<MemoryUid> Delete(const std::string& name, const MemoryUid& uid) override;
+  Budget budget() const override;
+  MemoryPlan Plan(const MemorySpec& spec) const override;
   bool loading() const override;
   void StopMutations() override;
   absl::Status Close(absl::Time deadline) override;
@@ -62,6 +65,8 @@ class CatalogImpl final : public Catalog {
                                   bool if_not_exists, const Build& build) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
   absl::Status MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec, const Build& build,
                            MemoryExecutor* executor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_);
+  // MEMORY_LIMIT unless there is room for one more memory like this.
+  absl::Status CheckRoom(const std::string& name, const MemorySpec& spec) const;
   static absl::Status RecoverNew(MemoryExecutor* executor);
   // Runs when the executor has finished what it accepted and given its store back.
   static void CloseAndWait(MemoryExecutor* executor, const absl::Status& why);
@@ -114,6 +119,7 @@ std::shared_ptr<MemoryExecutor> CatalogImpl::MakeExecutor(const std::string& nam
                                  .open_store = [this, uid, spec](bool read_only) {
                                    return OpenStore(uid, spec, /*create=*/false, read_only);
                                  },
+                                 .disk = spec.durability == SpecDurability::kMemory ? nullptr : options_.disk,
                                  .probe = options_.make_probe ? options_.make_probe(name) : nullptr,
                                  .on_state_change = options_.on_state_change});
 }
@@ -231,6 +237,39 @@ void CatalogImpl::CloseAndWait(MemoryExecutor* executor, const absl::Status& why
   while (!done) closed.Wait(&mu);
 }
 
+MemoryPlan CatalogImpl::Plan(const MemorySpec& spec) const {
+  const absl::StatusOr<MemoryPlan> plan = PlanOf(
+      spec, {.engine = options_.engine, .cores = options_.cores, .keep_records_bytes = options_.keep_records_bytes});
+  EVOKE_CHECK(plan.ok());  // the configuration names an index that there is
+  return *plan;
+}
+
+Catalog::Budget CatalogImpl::budget() const {
+  Budget budget{.bytes = options_.memory_budget_bytes};
+  for (const auto& executor : List()) budget.planned += Plan(executor->spec()).ram_bytes;
+  return budget;
+}
+
+absl::Status CatalogImpl::CheckRoom(const std::string& name, const MemorySpec& spec) const {
+  const auto limit = [](const std::string& message, const char* field, uint64_t observed, uint64_t limit) {
+    return MakeError(absl::StatusCode::kResourceExhausted, message,
+                     {.reason = "MEMORY_LIMIT",
+                      .metadata = {{"field", field},
+                                   {"observed", absl::StrCat(observed)},
+                                   {"limit", absl::StrCat(limit)}}});
+  };
+  if (const size_t count = List().size(); count >= options_.max_memories) {
+    return limit(absl::StrCat("there are ", count, " memories, at most ", options_.max_memories), "memories", count + 1,
+                 options_.max_memories);
+  }
+  const Budget budget = this->budget();
+  const uint64_t bytes = Plan(spec).ram_bytes;
+  if (budget.Fits(bytes)) return absl::OkStatus();
+  return limit(absl::StrCat("memory \"", name, "\" needs ", bytes, " bytes of RAM when it is full, other memories ",
+                            budget.planned, ": more than the ", budget.bytes, " of memory-budget-bytes"),
+               "memory_budget_bytes", budget.planned + bytes, budget.bytes);
+}
+
 absl::StatusOr<Catalog::Created> CatalogImpl::Create(const std::string& name, const MemorySpec& spec,
                                                      const MemoryUid& uid, bool if_not_exists) {
   MutexLock change(&change_);
@@ -251,16 +290,14 @@ absl::StatusOr<Catalog::Created> CatalogImpl::MakeNew(const std::string& name, c
     MutexLock lock(&mu_);
     if (const auto it = memories_.find(name); it != memories_.end()) {
       existing = it->second;
-    } else if (memories_.size() >= options_.max_memories) {
-      return MakeError(absl::StatusCode::kResourceExhausted,
-                       absl::StrCat("there are ", memories_.size(), " memories, at most ", options_.max_memories),
-                       {.reason = "MEMORY_LIMIT"});
     }
   }
   if (existing) return Existing(existing, spec, wanted_uid, if_not_exists);
+  EVOKE_RETURN_IF_ERROR(CheckRoom(name, spec));
   const MemoryUid uid = wanted_uid.IsZero() ? RandomUid() : wanted_uid;
 
   const bool durable = spec.durability != SpecDurability::kMemory;
+  if (durable && options_.disk) EVOKE_RETURN_IF_ERROR(options_.disk->Refusal());
   if (durable) {
     for (const CatalogEntry& e : entries_) {
       if (e.uid == uid) return BadArgument("uid", absl::StrCat("uid ", uid.ToString(), " is that of another memory"));

@@ -18,7 +18,9 @@
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/base/thread_pool.h"
+#include "server/engine/disk_guard.h"
 #include "server/engine/executor.h"
+#include "server/engine/memory_plan.h"
 #include "storage/data_dir.h"
 #include "storage/rocksdb_slot_store.h"
 
@@ -34,9 +36,11 @@ class Catalog {
     size_t cores = 1;                // threads of `compute`
     EngineOptions engine;
     uint32_t max_memories = 1024;
+    uint64_t memory_budget_bytes = 0;                     // RAM that plans of all memories may sum up to; 0: any
     uint64_t keep_records_count = 4096;                   // of each memory
     uint64_t keep_records_bytes = uint64_t{64} << 20;
     std::shared_ptr<RocksDbResources> rocksdb;
+    std::shared_ptr<DiskGuard> disk;                      // null: writes are tried whatever is free
     // Makes the probe of a memory; may return null. Called once a memory.
     std::function<std::unique_ptr<EngineProbe>(std::string_view memory)> make_probe;
     // Called after any memory's state changed (health follows it); must be quick.
@@ -56,9 +60,21 @@ class Catalog {
     std::shared_ptr<Executor> executor;
     bool created = false;  // false: it was there already
   };
+  // What there is to plan with. Memories found at the start count too, and may exceed the budget: to refuse them
+  // would be to lose access.
+  struct Budget {
+    uint64_t bytes = 0;    // 0: any
+    uint64_t planned = 0;  // by the memories that there are, loading and failed ones too
+    bool Fits(uint64_t more) const { return bytes == 0 || planned + more <= bytes; }
+  };
+  virtual Budget budget() const = 0;
+  // Requires: a valid spec. What Create would count.
+  virtual MemoryPlan Plan(const MemorySpec& spec) const = 0;
+
   // Requires: a valid name and spec (durability kMemory makes an ephemeral one). A zero `uid`: chosen here. An existing
   // memory of the name is OK when the uid is equal, or with `if_not_exists`, and its spec is equal; else
-  // ALREADY_EXISTS / SPEC_DIFFERS naming the field, or ALREADY_EXISTS / MEMORY_EXISTS.
+  // ALREADY_EXISTS / SPEC_DIFFERS naming the field, or ALREADY_EXISTS / MEMORY_EXISTS. RESOURCE_EXHAUSTED /
+  // MEMORY_LIMIT when there are too many, or its plan does not fit the budget.
   virtual absl::StatusOr<Created> Create(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
                                          bool if_not_exists) = 0;
   using Build = std::function<absl::Status(const MemoryUid& uid, const std::string& store_path)>;

@@ -16,11 +16,6 @@ absl::Status Loading() {
                    {.reason = "LOADING", .retry_delay = absl::Milliseconds(100)});
 }
 
-absl::Status Draining() {
-  return MakeError(absl::StatusCode::kUnavailable, "the server is stopping",
-                   {.reason = "DRAINING", .retry_delay = absl::Milliseconds(500)});
-}
-
 absl::Status Gone() { return absl::CancelledError("the caller has gone"); }
 
 // A reply at the very deadline would come too late.
@@ -47,121 +42,9 @@ MemoryExecutor::MemoryExecutor(Options options)
   figures_.index = options_.engine.index;
 }
 
-// --- recovery ------------------------------------------------------------------------------------------------------
-
-void MemoryExecutor::Recover() {
-  absl::Status status = OpenAndRecover(/*read_only=*/false);
-  MemoryState state = MemoryState::kServing;
-  absl::Status why;
-  if (!status.ok() && status.code() != absl::StatusCode::kDataLoss) {
-    // A store that cannot be written may still be read.
-    why = status;
-    status = OpenAndRecover(/*read_only=*/true);
-    state = MemoryState::kReadOnly;
-  }
-  if (!status.ok()) {
-    state = MemoryState::kFailed;
-    why = status;
-  }
-  SetState(state, why);
-  {
-    MutexLock lock(&mu_);
-    refresh_wanted_ = true;
-    mailbox_.Unpark(figures_.turn);
-    PumpSoon();
-  }
-  MaybeClosed();
-}
-
-absl::Status MemoryExecutor::OpenAndRecover(bool read_only) {
-  engine_.reset();
-  log_.reset();
-  store_.reset();
-  absl::StatusOr<std::unique_ptr<SlotStore>> store = options_.open_store(read_only);
-  if (!store.ok()) return store.status();
-  store_ = *std::move(store);
-  absl::StatusOr<Recovered> recovered = evoke::Recover({.name = options_.name,
-                                                        .spec = options_.spec,
-                                                        .engine = options_.engine,
-                                                        .store = store_.get(),
-                                                        .compute = options_.compute,
-                                                        .cores = options_.cores,
-                                                        .progress = &progress_});
-  if (!recovered.ok()) {
-    store_.reset();
-    return recovered.status();
-  }
-  log_ = std::make_unique<StoreTurnLog>(store_.get(),
-                                        [io = options_.io](std::function<void()> work) { io->Post(std::move(work)); });
-  engine_ = std::make_unique<Engine>(Engine::Parts{.spec = options_.spec,
-                                                   .options = options_.engine,
-                                                   .state = std::move(recovered->state),
-                                                   .shards = std::move(recovered->shards),
-                                                   .sessions = std::move(recovered->sessions),
-                                                   .store = store_.get(),
-                                                   .log = log_.get(),
-                                                   .strand = &strand_,
-                                                   .io = options_.io,
-                                                   .clock = options_.clock,
-                                                   .probe = options_.probe.get()});
-  Publish();
-  return absl::OkStatus();
-}
-
-void MemoryExecutor::Reload(const absl::Status& why) {
-  StopServing(why);
-  options_.io->Post([self = shared_from_this(), this] { Recover(); });
-}
-
-void MemoryExecutor::StopServing(const absl::Status& why) {
-  std::vector<Task> refused;
-  {
-    MutexLock lock(&mu_);
-    refused = mailbox_.TakeDue();
-  }
-  SetState(MemoryState::kLoading, why);
-  for (Task& task : refused) task.Fail(Loading());
-}
-
-// --- another store -------------------------------------------------------------------------------------------------
-
-void MemoryExecutor::ReplaceStore(Replacement replacement) {
-  absl::Status refusal;
-  {
-    MutexLock lock(&mu_);
-    if (!closed_.ok()) {
-      refusal = closed_;
-    } else if (replacement_ || mutations_stopped_) {
-      refusal = replacement_ ? Loading() : Draining();
-    } else {
-      replacement_ = std::move(replacement);
-      PumpSoon();
-      return;
-    }
-  }
-  replacement.done(refusal);
-}
-
-void MemoryExecutor::Replace(Replacement replacement) {
-  StopServing(absl::UnavailableError("the memory gets another store"));
-  options_.io->Post([self = shared_from_this(), this, r = std::move(replacement)] {
-    const absl::StatusOr<MetaRow> last = LastMeta();
-    engine_.reset();
-    log_.reset();
-    store_.reset();
-    absl::Status status = r.replace(last);
-    Recover();
-    const MemoryFigures now = figures();
-    if (status.ok() && now.state != MemoryState::kServing) status = now.why;
-    r.done(status);
-  });
-}
-
-// A memory that could not be recovered may still have whole meta rows.
-absl::StatusOr<MetaRow> MemoryExecutor::LastMeta() {
-  if (store_ != nullptr) return store_->ReadMeta();
-  const absl::StatusOr<std::unique_ptr<SlotStore>> store = options_.open_store(/*read_only=*/true);
-  return store.ok() ? (*store)->ReadMeta() : store.status();
+absl::Status MemoryExecutor::Draining() {
+  return MakeError(absl::StatusCode::kUnavailable, "the server is stopping",
+                   {.reason = "DRAINING", .retry_delay = absl::Milliseconds(500)});
 }
 
 void MemoryExecutor::SetState(MemoryState state, absl::Status why) {
@@ -198,6 +81,9 @@ absl::Status MemoryExecutor::Refusal(const Task& task) const {
       break;
   }
   if (mutates && mutations_stopped_) return Draining();
+  if (mutates && options_.disk) {
+    if (absl::Status low = options_.disk->Refusal(); !low.ok()) return low;
+  }
   return mailbox_.Refusal(options_.name, task);
 }
 
@@ -218,9 +104,9 @@ void MemoryExecutor::Submit(Task task) {
 }
 
 void MemoryExecutor::PumpSoon() {
-  const bool wanted = state_ == MemoryState::kFailed ? replacement_.has_value()
-                                                     : replacement_ || refresh_wanted_ || mailbox_.due();
-  if (pumping_ || !wanted || state_ == MemoryState::kLoading) return;
+  const bool has_work = replacement_ || reopen_wanted_;
+  const bool has_tasks = state_ != MemoryState::kFailed && (refresh_wanted_ || mailbox_.due());
+  if (pumping_ || state_ == MemoryState::kLoading || !(has_work || has_tasks)) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this] { Pump(); });
 }
@@ -248,18 +134,20 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
 void MemoryExecutor::Pump() {
   std::vector<Refused> refused;
   std::vector<Task> turn;
-  bool refresh = false;
+  bool reopen = false, refresh = false;
   std::optional<Replacement> replacement;
   {
     MutexLock lock(&mu_);
     replacement = std::exchange(replacement_, std::nullopt);
-    if (!replacement) refresh = std::exchange(refresh_wanted_, false);
-    if (!replacement && !refresh) {
+    if (!replacement) reopen = std::exchange(reopen_wanted_, false);
+    if (!replacement && !reopen) refresh = std::exchange(refresh_wanted_, false);
+    if (!replacement && !reopen && !refresh) {
       turn = TakeTurn(&refused);
       if (turn.empty()) pumping_ = false;
     }
   }
   if (replacement) return Replace(*std::move(replacement));
+  if (reopen) return options_.io->Post([self = shared_from_this(), this] { Reopen(); });
   if (refresh) return RefreshFigures();
   for (Refused& r : refused) r.task.Fail(r.why);
   if (turn.empty()) return MaybeClosed();
@@ -358,8 +246,16 @@ void MemoryExecutor::RefreshFigures() {
 MemoryFigures MemoryExecutor::figures() const {
   MutexLock lock(&mu_);
   MemoryFigures figures = figures_;
-  figures.state = mutations_stopped_ && state_ == MemoryState::kServing ? MemoryState::kDraining : state_;
+  figures.state = state_;
   figures.why = why_;
+  if (state_ == MemoryState::kServing && mutations_stopped_) {
+    figures.state = MemoryState::kDraining;
+  } else if (state_ == MemoryState::kServing && options_.disk) {
+    if (absl::Status low = options_.disk->Refusal(); !low.ok()) {
+      figures.state = MemoryState::kReadOnly;
+      figures.why = std::move(low);
+    }
+  }
   figures.mailbox_rows = mailbox_.rows();
   figures.mailbox_bytes = mailbox_.bytes();
   figures.slots_loaded = progress_.slots_loaded.load(std::memory_order_relaxed);

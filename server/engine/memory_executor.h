@@ -1,4 +1,7 @@
 // The executor of a memory in this process: mailbox, turns, reload after a failed commit. Contract: executor.h.
+//
+// A memory whose disk refuses writes is read-only, and comes back by itself: every 1 to 30 s the disk is tried, and
+// when it takes writes the store is opened for them, between two turns. Until that succeeds readers keep what they have.
 #pragma once
 
 #include <functional>
@@ -10,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
+#include "server/engine/disk_guard.h"
 #include "server/engine/engine.h"
 #include "server/engine/executor.h"
 #include "server/engine/mailbox.h"
@@ -32,6 +36,7 @@ class MemoryExecutor final : public Executor {
     size_t cores = 1;              // threads of `compute`
     // Opens the store; called again after a failed commit.
     std::function<absl::StatusOr<std::unique_ptr<SlotStore>>(bool read_only)> open_store;
+    std::shared_ptr<DiskGuard> disk;     // null: nothing of this memory is on a disk
     std::unique_ptr<EngineProbe> probe;  // may be null
     std::function<void()> on_state_change;
   };
@@ -52,6 +57,7 @@ class MemoryExecutor final : public Executor {
  private:
   explicit MemoryExecutor(Options options);
 
+  static absl::Status Draining();
   // What a task is refused with before it enters the mailbox; OK: it may.
   absl::Status Refusal(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PumpSoon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -64,11 +70,17 @@ class MemoryExecutor final : public Executor {
   std::vector<Task> TakeTurn(std::vector<Refused>* refused) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TurnDone(const absl::Status& status);
   void Reload(const absl::Status& why);
-  // Nothing enters a turn until Recover is done.
-  void StopServing(const absl::Status& why);
+  // Answers what waits, and lets nothing enter a turn until there is another state.
+  void StopServing(MemoryState state, const absl::Status& why);
   void Replace(Replacement replacement);
   absl::StatusOr<MetaRow> LastMeta();
+  // Recovers to serving when `writable` is OK and the store opens, else to reading.
+  void RecoverIf(absl::Status writable);
   absl::Status OpenAndRecover(bool read_only);
+  // The way back to writing: a timer, a look at the disk, and between two turns another open.
+  void ReopenLater();
+  void TryReopen();
+  void Reopen();
   void SetState(MemoryState state, absl::Status why);
   void Publish();
   void RefreshFigures();
@@ -92,8 +104,11 @@ class MemoryExecutor final : public Executor {
   MemoryFigures figures_ ABSL_GUARDED_BY(mu_);
   bool refresh_due_ ABSL_GUARDED_BY(mu_) = false;     // a timer will want one
   bool refresh_wanted_ ABSL_GUARDED_BY(mu_) = false;  // before the next turn
+  bool reopen_wanted_ ABSL_GUARDED_BY(mu_) = false;   // as above
+  absl::Duration reopen_after_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();
 
   // Strand only, and the recovering thread while `state_` is kLoading.
+  std::unique_ptr<SlotStore> reopened_;  // what the next recovery takes instead of opening one
   std::unique_ptr<SlotStore> store_;
   std::unique_ptr<TurnLog> log_;
   std::unique_ptr<Engine> engine_;

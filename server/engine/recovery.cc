@@ -8,6 +8,7 @@
 #include "server/base/errors.h"
 #include "server/base/status_macros.h"
 #include "server/engine/local_shard.h"
+#include "server/engine/memory_plan.h"
 
 namespace evoke {
 namespace {
@@ -55,8 +56,7 @@ absl::StatusOr<Recovered> Recover(const RecoveryOptions& options) {
   o.progress->slots_to_load = meta.live_count;
   o.progress->slots_loaded = 0;
 
-  const uint32_t shard_count = std::min<uint32_t>(
-      o.engine.shards > 0 ? o.engine.shards : static_cast<uint32_t>(o.cores), o.spec.partitions);
+  const uint32_t shard_count = ShardCount(o.spec, o.engine, o.cores);
   const std::vector<uint32_t> shard_of = ShardSet::RoundRobin(o.spec.partitions, shard_count);
   std::vector<std::vector<Partition>> owned(shard_count);
   for (uint32_t p = 0; p < o.spec.partitions; ++p) owned[shard_of[p]].push_back(Partition(p));

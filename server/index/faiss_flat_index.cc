@@ -213,4 +213,11 @@ uint64_t FaissFlatIndex::MemoryBytes() const {
   return bytes;
 }
 
+uint64_t FaissFlatIndex::PlannedBytes(const IndexOptions& options) {
+  // As many segments as threads may share; without a `parallel` there are fewer.
+  const uint64_t rows = std::min<uint64_t>(SegmentRows(options), options.capacity / kParallelSegments + 1);
+  const uint64_t segments = options.capacity / std::max<uint64_t>(rows, kMinSegmentRows) + 1;
+  return uint64_t{options.capacity} * options.dim * sizeof(float) + segments * sizeof(faiss::IndexFlatIP);
+}
+
 }  // namespace evoke

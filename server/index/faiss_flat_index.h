@@ -38,6 +38,7 @@ class FaissFlatIndex final : public Index, private ScoreSource {
   bool exact() const override { return true; }
   std::string_view name() const override { return "faiss_flat"; }
   uint64_t MemoryBytes() const override;
+  static uint64_t PlannedBytes(const IndexOptions& options);
   IndexStats stats() const override { return stats_; }
 
  private:

@@ -8,13 +8,26 @@
 #include "server/index/flat_index.h"
 
 namespace evoke {
+namespace {
+
+absl::Status NoSuchIndex(std::string_view name) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no index \"", std::string(name), "\", only flat and faiss_flat"));
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Index>> CreateIndex(std::string_view name, const IndexOptions& options) {
   if (options.dim == 0) return absl::InvalidArgumentError("an index needs a dimension");
   if (name == "flat") return std::make_unique<FlatIndex>(options.parallel);
   if (name == "faiss_flat") return std::make_unique<FaissFlatIndex>(options);
-  return absl::InvalidArgumentError(
-      absl::StrCat("there is no index \"", std::string(name), "\", only flat and faiss_flat"));
+  return NoSuchIndex(name);
+}
+
+absl::StatusOr<uint64_t> PlannedIndexBytes(std::string_view name, const IndexOptions& options) {
+  if (name == "flat") return 0;
+  if (name == "faiss_flat") return FaissFlatIndex::PlannedBytes(options);
+  return NoSuchIndex(name);
 }
 
 }  // namespace evoke

@@ -18,4 +18,7 @@ struct IndexOptions {
 // "flat" or "faiss_flat"; INVALID_ARGUMENT names those that there are, UNIMPLEMENTED one that is not built in.
 absl::StatusOr<std::unique_ptr<Index>> CreateIndex(std::string_view name, const IndexOptions& options);
 
+// What such an index keeps besides the keys when all positions are live, at most; the same errors.
+absl::StatusOr<uint64_t> PlannedIndexBytes(std::string_view name, const IndexOptions& options);
+
 }  // namespace evoke

@@ -32,6 +32,7 @@ class AgeOrder {
   uint32_t Next(uint32_t position) const { return next_[position]; }
 
   uint64_t MemoryBytes() const { return next_.bytes() + previous_.bytes(); }
+  static uint64_t PlannedBytes(uint64_t capacity) { return 2 * sizeof(uint32_t) * capacity; }
   uint64_t entries_touched() const { return entries_touched_; }
 
  private:

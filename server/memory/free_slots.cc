@@ -73,4 +73,14 @@ uint64_t FreeSlots::MemoryBytes() const {
   return bytes;
 }
 
+uint64_t FreeSlots::PlannedBytes(uint64_t capacity) {
+  uint64_t words = 0;
+  uint64_t bits = capacity;
+  do {
+    bits = (bits + 63) / 64;
+    words += bits;
+  } while (bits > 1);
+  return words * sizeof(uint64_t);
+}
+
 }  // namespace evoke

@@ -31,6 +31,7 @@ class FreeSlots {
   uint32_t Next(uint32_t from) const;
   uint32_t count() const { return count_; }
   uint64_t MemoryBytes() const;
+  static uint64_t PlannedBytes(uint64_t capacity);
 
  private:
   uint32_t capacity_;

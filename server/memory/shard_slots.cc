@@ -82,4 +82,9 @@ uint64_t ShardSlots::MemoryBytes() const {
   return table_.MemoryBytes() + ages_.MemoryBytes() + values_.MemoryBytes() + free_.MemoryBytes();
 }
 
+uint64_t ShardSlots::PlannedBytes(uint64_t capacity, uint32_t dim) {
+  return SlotTable::PlannedBytes(capacity, dim) + AgeOrder::PlannedBytes(capacity) +
+         ValueIndex::PlannedBytes(capacity) + FreeSlots::PlannedBytes(capacity);
+}
+
 }  // namespace evoke

@@ -46,6 +46,8 @@ class ShardSlots {
   const FreeSlots& free() const { return free_; }
 
   uint64_t MemoryBytes() const;
+  // At most what MemoryBytes can ever say of these.
+  static uint64_t PlannedBytes(uint64_t capacity, uint32_t dim);
   uint64_t rows_touched() const {
     return table_.rows_touched() + ages_.entries_touched() + values_.entries_touched();
   }

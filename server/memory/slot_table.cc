@@ -8,6 +8,13 @@
 #include "absl/strings/str_cat.h"
 
 namespace evoke {
+namespace {
+
+uint64_t RowBytes(uint32_t dim) {
+  return sizeof(float) * dim + sizeof(int64_t) + sizeof(uint64_t) + sizeof(uint32_t);
+}
+
+}  // namespace
 
 // No padding between keys: at dim 1 a row padded to a cache line would take 16 times its size, and the
 // canonical similarity gains nothing from alignment.
@@ -61,9 +68,10 @@ void SlotTable::Clear() {
   rows_ = 0;
 }
 
-uint64_t SlotTable::MemoryBytes() const {
-  const uint64_t row_bytes = sizeof(float) * dim_ + sizeof(int64_t) + sizeof(uint64_t) + sizeof(uint32_t);
-  return rows_ * row_bytes + live_.bytes();
+uint64_t SlotTable::MemoryBytes() const { return rows_ * RowBytes(dim_) + live_.bytes(); }
+
+uint64_t SlotTable::PlannedBytes(uint64_t capacity, uint32_t dim) {
+  return capacity * RowBytes(dim) + (capacity + 63) / 64 * sizeof(uint64_t);
 }
 
 }  // namespace evoke

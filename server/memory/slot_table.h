@@ -51,6 +51,7 @@ class SlotTable {
 
   // Of the rows that were ever live; the rest is address space only.
   uint64_t MemoryBytes() const;
+  static uint64_t PlannedBytes(uint64_t capacity, uint32_t dim);  // when every row was live
   uint64_t rows_touched() const { return rows_touched_; }
 
  private:

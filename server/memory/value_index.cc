@@ -5,6 +5,8 @@
 namespace evoke {
 namespace {
 
+constexpr uint64_t kEntryBytes = sizeof(std::pair<const int64_t, ValueIndex::Entry>) + 1;
+
 // Tables smaller than this are not worth a rehash.
 constexpr size_t kShrinkFrom = 1024;
 
@@ -67,8 +69,15 @@ ValueIndex::Entry ValueIndex::Find(int64_t value) const {
 }
 
 uint64_t ValueIndex::MemoryBytes() const {
-  const uint64_t entry_bytes = sizeof(std::pair<const int64_t, Entry>) + 1;
-  return entries_.capacity() * entry_bytes + older_.bytes() + newer_.bytes();
+  return entries_.capacity() * kEntryBytes + older_.bytes() + newer_.bytes();
+}
+
+uint64_t ValueIndex::PlannedBytes(uint64_t capacity) {
+  // Abseil's table has 2^k - 1 places. It doubles when it is 7/8 full, or when values come and go and more than 25/32
+  // of it live; with fewer it is only tidied up.
+  uint64_t places = 1;
+  while (capacity > 0 && capacity * 32 > places * 25) places = 2 * places + 1;
+  return (capacity > 0 ? places * kEntryBytes : 0) + 2 * sizeof(uint32_t) * capacity;
 }
 
 }  // namespace evoke

@@ -46,6 +46,8 @@ class ValueIndex {
   uint64_t distinct_values() const { return entries_.size(); }
 
   uint64_t MemoryBytes() const;
+  // At most, with as many values as positions, however they came and went.
+  static uint64_t PlannedBytes(uint64_t capacity);
   uint64_t entries_touched() const { return entries_touched_; }
 
  private:

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "server/engine/alarms.h"
 #include "server/metrics/metric_names.h"
 #include "server/metrics/process_figures.h"
 
@@ -77,10 +78,9 @@ std::vector<prometheus::MetricFamily> MemoryGauges(
     add(Metric::kRamBytes, figures.ram_bytes);
     add(Metric::kStoredBytes, figures.stored_bytes);
     add(Metric::kUncertifiedRows, figures.uncertified_rows);
-    gauges.Add(Metric::kAlarmActive, {{"alarm", "disk"}, {"memory", label}},
-               figures.state == MemoryState::kReadOnly);
-    gauges.Add(Metric::kAlarmActive, {{"alarm", "corrupt"}, {"memory", label}},
-               figures.state == MemoryState::kFailed);
+    for (const char* alarm : {kDiskAlarm, kCorruptAlarm}) {
+      gauges.Add(Metric::kAlarmActive, {{"alarm", alarm}, {"memory", label}}, AlarmOf(figures) == alarm);
+    }
     if (label == kOtherMemory) continue;
     add(Metric::kStep, figures.step.value);
     add(Metric::kTurn, figures.turn.value);

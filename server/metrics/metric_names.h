@@ -114,7 +114,7 @@ inline constexpr MetricInfo kMetricTable[] = {
     {Metric::kCommitSeconds, "evoke_commit_seconds", MetricType::kHistogram, "memory",
      "Time to make a turn durable."},
     {Metric::kAlarmActive, "evoke_alarm_active", MetricType::kGauge, "alarm,memory",
-     "1 while it lasts: disk (writes refused), corrupt (memory not recovered)."},
+     "1 while it lasts: disk (it refuses writes, or reads), corrupt (damage was found; nothing is served)."},
     {Metric::kProcessCpu, "process_cpu_seconds_total", MetricType::kCounter, "", "User and system time."},
     {Metric::kProcessResident, "process_resident_memory_bytes", MetricType::kGauge, "", "Resident memory."},
     {Metric::kProcessVirtual, "process_virtual_memory_bytes", MetricType::kGauge, "", "Virtual memory."},

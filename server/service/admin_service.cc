@@ -9,6 +9,7 @@
 #include "server/base/errors.h"
 #include "server/service/convert_admin.h"
 #include "server/service/convert_observe.h"
+#include "server/service/listen.h"
 #include "server/service/resolve.h"
 #include "server/service/unary_call.h"
 #include "server/similarity/similarity.h"
@@ -45,6 +46,13 @@ v1::Limits ToLimits(const ServiceContext& shared) {
   limits.set_max_unacknowledged(shared.engine.max_unacknowledged);
   limits.set_max_sessions(shared.engine.max_sessions);
   limits.set_max_memories(shared.max_memories);
+  limits.set_mailbox_bytes(shared.engine.mailbox_bytes);
+  limits.set_max_turn_rows(shared.engine.max_turn_rows);
+  const Catalog::Budget budget = shared.catalog->budget();
+  limits.set_memory_budget_bytes(budget.bytes);
+  limits.set_memory_planned_bytes(budget.planned);
+  limits.set_max_open_exports(shared.max_open_exports);
+  limits.set_max_metadata_bytes(kMaxMetadataBytes);
   return limits;
 }
 
@@ -63,7 +71,7 @@ grpc::ServerUnaryReactor* AdminService::CreateMemory(grpc::CallbackServerContext
   auto* rpc = new UnaryCall(kCreateMemory, shared_, context, reply);
   v1::CreateMemoryRequest request;
   if (!rpc->Parse(*bytes, &request)) return rpc;
-  if (!IsValidMemoryName(request.name())) {
+  if (!IsValidMemoryName(request.name()) && !(request.dry_run() && request.name().empty())) {
     rpc->Refuse(BadArgument(
         "name", "name must be 1 to 128 of letters, digits, '.', '_', '-', not beginning with '.' or '-'"));
     return rpc;
@@ -73,6 +81,13 @@ grpc::ServerUnaryReactor* AdminService::CreateMemory(grpc::CallbackServerContext
   if (!uid.ok() || !spec.ok()) {
     rpc->Refuse(!uid.ok() ? uid.status()
                           : Annotate(spec.status(), absl::StrCat("spec of memory \"", request.name(), "\"")));
+    return rpc;
+  }
+  if (request.dry_run()) {
+    v1::CreateMemoryResponse response;
+    *response.mutable_spec() = ToProto(*spec);
+    *response.mutable_plan() = ToProto(shared_->catalog->Plan(*spec), shared_->catalog->budget());
+    rpc->Reply(response);
     return rpc;
   }
   shared_->admin->Post([rpc, shared = shared_, name = request.name(), spec = *spec, uid = *uid,
@@ -216,6 +231,14 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
   response.set_arithmetic_fingerprint(absl::StrFormat("%016x", shared_->arithmetic_fingerprint));
   *response.mutable_limits() = ToLimits(*shared_);
   AddMemories(*shared_, rpc->principal(), response.mutable_memories());
+  for (const Alarm& alarm : shared_->alarms ? shared_->alarms->Active() : std::vector<Alarm>()) {
+    if (!alarm.memory.empty() && !rpc->principal().MayName(alarm.memory)) continue;
+    v1::Alarm* to = response.add_alarms();
+    to->set_name(alarm.name);
+    to->set_memory(alarm.memory);
+    to->set_message(alarm.message);
+    to->set_active_seconds(absl::ToDoubleSeconds(absl::Now() - alarm.since));
+  }
   rpc->Reply(response);
   return rpc;
 }

@@ -125,6 +125,26 @@ v1::MemoryDescription ToProto(const MemoryFigures& figures, const InspectReply& 
   return to;
 }
 
+v1::MemoryPlan ToProto(const MemoryPlan& plan, const Catalog::Budget& budget) {
+  v1::MemoryPlan to;
+  to.set_ram_bytes(plan.ram_bytes);
+  to.set_table_bytes(plan.table_bytes);
+  to.set_index_bytes(plan.index_bytes);
+  to.set_session_bytes(plan.session_bytes);
+  to.set_payload_bytes(plan.payload_bytes);
+  to.set_disk_bytes(plan.disk_bytes);
+  to.set_disk_slot_bytes(plan.disk_slot_bytes);
+  to.set_disk_record_bytes(plan.disk_record_bytes);
+  to.set_disk_headroom_bytes(plan.disk_headroom_bytes);
+  to.set_gpu_bytes(plan.gpu_bytes);
+  to.set_recovery_seconds_estimate(plan.recovery_seconds_estimate);
+  to.set_scan_seconds_estimate(plan.scan_seconds_estimate);
+  to.set_budget_bytes(budget.bytes);
+  to.set_planned_bytes(budget.planned);
+  to.set_fits(budget.Fits(plan.ram_bytes));
+  return to;
+}
+
 StateName ToStateName(const MemoryFigures& figures) {
   return {.memory = figures.name,
           .uid = figures.uid,

@@ -4,7 +4,9 @@
 #include "absl/status/statusor.h"
 #include "evoke/v1/admin_service.pb.h"
 #include "evoke/v1/types.pb.h"
+#include "server/engine/catalog.h"
 #include "server/engine/executor.h"
+#include "server/engine/memory_plan.h"
 #include "server/memory/memory_spec.h"
 #include "server/service/convert.h"
 
@@ -18,6 +20,9 @@ v1::MemorySpec ToProto(const MemorySpec& spec);
 v1::MemoryDescription ToProto(const MemoryFigures& figures);
 // As described, but with what `inspected` says, which is of one turn.
 v1::MemoryDescription ToProto(const MemoryFigures& figures, const InspectReply& inspected);
+
+// What a memory would take, and whether the server has it.
+v1::MemoryPlan ToProto(const MemoryPlan& plan, const Catalog::Budget& budget);
 
 // The header of a reply that was made from figures.
 StateName ToStateName(const MemoryFigures& figures);

@@ -75,6 +75,7 @@ absl::StatusOr<ListeningServer> Listen(const ListenOptions& options) {
   grpc::ServerBuilder builder;
   // Without this, Linux lets two servers share a port, each answering every other client.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   // Room above the limit, so that a request that is a little too large is answered with a reason and both
   // numbers.
   builder.SetMaxReceiveMessageSize(

@@ -13,6 +13,8 @@
 
 namespace evoke {
 
+inline constexpr int kMaxMetadataBytes = 8192;  // of one call; gRPC's own default, said aloud
+
 struct ListenOptions {
   std::vector<std::string> addresses;  // host:port (0: one is chosen) or unix:path
   uint64_t max_message_bytes = 0;

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
 #include "server/base/thread_pool.h"
+#include "server/engine/alarms.h"
 #include "server/engine/catalog.h"
 #include "server/service/audit.h"
 #include "server/service/auth.h"
@@ -59,9 +60,11 @@ struct ServiceContext {
   CallObserver* observer = nullptr;  // may be null
   const Auth* auth = nullptr;        // null: every caller is admin, as in a test without a server around it
   AuditLog* audit = nullptr;         // null: nothing is written
+  const Alarms* alarms = nullptr;    // may be null
   CurrentLimits limits;
   EngineOptions engine;  // what Status tells of its limits
   uint32_t max_memories = 0;
+  uint32_t max_open_exports = 0;
   std::string instance;  // 16 random bytes
   std::string version;
   uint64_t arithmetic_fingerprint = 0;

@@ -68,6 +68,8 @@ class FakeCatalog final : public Catalog {
     for (const auto& [name, executor] : memories_) all.push_back(executor);
     return all;
   }
+  Budget budget() const override { return memory_budget; }
+  MemoryPlan Plan(const MemorySpec& spec) const override { return {.ram_bytes = spec.capacity * spec.key_dim}; }
   absl::StatusOr<Created> Create(const std::string& name, const MemorySpec& spec, const MemoryUid&,
                                  bool) override {
     if (create_error) return *create_error;
@@ -85,6 +87,7 @@ class FakeCatalog final : public Catalog {
   absl::Status Close(absl::Time) override { return absl::OkStatus(); }
 
   bool is_loading = false;
+  Budget memory_budget;
   std::optional<absl::Status> create_error;
 
  private:

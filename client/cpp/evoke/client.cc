@@ -78,6 +78,21 @@ absl::StatusOr<CreateMemoryResult> Client::CreateMemory(const std::string& name,
       .created = reply.created() || header.uid == uid};
 }
 
+absl::StatusOr<MemoryPlan> Client::PlanMemory(const MemorySpec& spec, Deadline deadline) {
+  const absl::StatusOr<absl::Time> end = connection_->DeadlineAfter(deadline);
+  if (!end.ok()) return end.status();
+  v1::CreateMemoryRequest request;
+  v1::CreateMemoryResponse reply;
+  request.set_dry_run(true);
+  ToProto(spec, request.mutable_spec());
+  const absl::Status status = connection_->Run("PlanMemory", *end, [&](auto& stubs, auto* context) {
+    return stubs.admin->CreateMemory(context, request, &reply);
+  });
+  if (!status.ok()) return status;
+  // A server that knows no dry run would have refused the empty name.
+  return FromProto(reply.plan(), reply.spec());
+}
+
 absl::StatusOr<std::vector<MemoryDescription>> Client::ListMemories(Deadline deadline) {
   const absl::StatusOr<absl::Time> end = connection_->DeadlineAfter(deadline);
   if (!end.ok()) return end.status();

@@ -63,6 +63,8 @@ class Client {
   // `name`: 1 to 128 of letters, digits, '.', '_', '-', not beginning with '.' or '-'.
   absl::StatusOr<CreateMemoryResult> CreateMemory(const std::string& name, const MemorySpec& spec,
                                                   const CreateMemoryOptions& options = {});
+  // What such a memory would take on this server, which makes nothing: OK whether it fits or not.
+  absl::StatusOr<MemoryPlan> PlanMemory(const MemorySpec& spec, Deadline deadline = {});
   // Of all memories, ascending name.
   absl::StatusOr<std::vector<MemoryDescription>> ListMemories(Deadline deadline = {});
   // Removes a memory and its data. NOT_FOUND when no uid was given and there is none of that name.

@@ -29,6 +29,7 @@ absl::StatusOr<GetSlotsResult> FromProto(const v1::GetSlotsResponse& proto, uint
 ReplyHeader FromProto(const v1::ReplyHeader& proto);
 MemorySpec FromProto(const v1::MemorySpec& proto);
 MemoryDescription FromProto(const v1::MemoryDescription& proto);
+MemoryPlan FromProto(const v1::MemoryPlan& proto, const v1::MemorySpec& spec);
 ServerStatus FromProto(const v1::StatusResponse& proto);
 
 }  // namespace evoke::client

@@ -72,6 +72,25 @@ MemoryDescription FromProto(const v1::MemoryDescription& proto) {
           .first_kept_turn = proto.first_kept_turn()};
 }
 
+MemoryPlan FromProto(const v1::MemoryPlan& proto, const v1::MemorySpec& spec) {
+  return {.spec = FromProto(spec),
+          .fits = proto.fits(),
+          .ram_bytes = proto.ram_bytes(),
+          .table_bytes = proto.table_bytes(),
+          .index_bytes = proto.index_bytes(),
+          .session_bytes = proto.session_bytes(),
+          .payload_bytes = proto.payload_bytes(),
+          .disk_bytes = proto.disk_bytes(),
+          .disk_slot_bytes = proto.disk_slot_bytes(),
+          .disk_record_bytes = proto.disk_record_bytes(),
+          .disk_headroom_bytes = proto.disk_headroom_bytes(),
+          .gpu_bytes = proto.gpu_bytes(),
+          .recovery_seconds_estimate = proto.recovery_seconds_estimate(),
+          .scan_seconds_estimate = proto.scan_seconds_estimate(),
+          .budget_bytes = proto.budget_bytes(),
+          .planned_bytes = proto.planned_bytes()};
+}
+
 ServerStatus FromProto(const v1::StatusResponse& proto) {
   const v1::Limits& limits = proto.limits();
   ServerStatus status{.version = proto.version(),
@@ -87,7 +106,13 @@ ServerStatus FromProto(const v1::StatusResponse& proto) {
                                  .mailbox_rows = limits.mailbox_rows(),
                                  .max_unacknowledged = limits.max_unacknowledged(),
                                  .max_sessions = limits.max_sessions(),
-                                 .max_memories = limits.max_memories()}};
+                                 .max_memories = limits.max_memories(),
+                                 .mailbox_bytes = limits.mailbox_bytes(),
+                                 .max_turn_rows = limits.max_turn_rows(),
+                                 .memory_budget_bytes = limits.memory_budget_bytes(),
+                                 .memory_planned_bytes = limits.memory_planned_bytes(),
+                                 .max_open_exports = limits.max_open_exports(),
+                                 .max_metadata_bytes = limits.max_metadata_bytes()}};
   for (const v1::MemoryDescription& memory : proto.memories()) status.memories.push_back(FromProto(memory));
   return status;
 }

@@ -91,6 +91,32 @@ struct Limits {
   uint32_t max_unacknowledged = 0;
   uint32_t max_sessions = 0;
   uint32_t max_memories = 0;
+  uint64_t mailbox_bytes = 0;
+  uint32_t max_turn_rows = 0;
+  uint64_t memory_budget_bytes = 0;  // RAM that all memories may plan for; 0: any
+  uint64_t memory_planned_bytes = 0;
+  uint32_t max_open_exports = 0;
+  uint32_t max_metadata_bytes = 0;
+};
+
+// What a memory would take: bytes of a full one whose values all differ. The fields of evoke.v1.MemoryPlan.
+struct MemoryPlan {
+  MemorySpec spec;             // with all defaults filled in
+  bool fits = false;           // planned_bytes + ram_bytes is within budget_bytes
+  uint64_t ram_bytes = 0;      // tables, index and sessions
+  uint64_t table_bytes = 0;
+  uint64_t index_bytes = 0;
+  uint64_t session_bytes = 0;
+  uint64_t payload_bytes = 0;  // at most; on disk, and of an ephemeral memory in RAM beyond ram_bytes
+  uint64_t disk_bytes = 0;     // at most, payloads included
+  uint64_t disk_slot_bytes = 0;
+  uint64_t disk_record_bytes = 0;
+  uint64_t disk_headroom_bytes = 0;
+  uint64_t gpu_bytes = 0;
+  double recovery_seconds_estimate = 0;
+  double scan_seconds_estimate = 0;  // all keys against one row, by one core
+  uint64_t budget_bytes = 0;         // of the server; 0: any
+  uint64_t planned_bytes = 0;        // for the memories that there are
 };
 
 struct ServerStatus {

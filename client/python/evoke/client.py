@@ -65,6 +65,16 @@ class Client:
         memory._seen(reply)
         return memory
 
+    def plan_memory(self, key_dim: int, capacity: int, *, deadline: Optional[float] = None,
+                    **spec: Any) -> Dict[str, Union[int, float, bool]]:
+        """What such a memory would take, by name of the fields of MemoryPlan (admin_service.proto); makes nothing.
+
+        spec: as in create_memory. "fits" says whether the server's budget has room for its "ram_bytes".
+        """
+        message = _spec.to_proto(dict(spec, key_dim=key_dim, capacity=capacity))
+        plan = self._call("CreateMemory", admin_pb2.CreateMemoryRequest(spec=message, dry_run=True), deadline).plan
+        return {f.name: getattr(plan, f.name) for f in admin_pb2.MemoryPlan.DESCRIPTOR.fields}
+
     def memory(self, name: str, *, uid: bytes = b"", epoch: Optional[int] = None) -> Memory:
         """A handle of the memory of this name; sends nothing. uid, epoch: refuse (StaleMemory) any other."""
         return Memory(self, name, uid=uid, epoch=epoch)

@@ -125,6 +125,18 @@ TEST_F(EvokectlTest, CreateOfAnExistingMemoryFailsUnlessThatIsFine) {
             kExitOk);
 }
 
+TEST_F(EvokectlTest, PlanShowsWhatAMemoryWouldTakeAndFailsWhenItDoesNotFit) {
+  ASSERT_EQ(Run({"plan", "--key-dim", "10", "--capacity", "100", "-o", "json"}), kExitOk) << err_;
+  const json plan = json::parse(out_);
+  EXPECT_EQ(plan["ram_bytes"], 1000);
+  EXPECT_EQ(plan["fits"], true);
+  EXPECT_EQ(plan["spec"]["capacity"], 100);
+  EXPECT_EQ(Run({"plan", "--key-dim", "10", "--capacity", "101"}), kExitFailure);
+  EXPECT_THAT(out_, HasSubstr("ram_bytes"));
+  ASSERT_EQ(Run({"memory", "list", "-o", "json"}), kExitOk);
+  EXPECT_THAT(json::parse(out_)["memories"], SizeIs(0));
+}
+
 TEST_F(EvokectlTest, ListIsATableOrJson) {
   server_.AddMemory("faces", 3);
   server_.AddMemory("a", 3);

@@ -201,6 +201,14 @@ class FakeServer::AdminServiceImpl final : public v1::AdminService::Service {
     server_->calls_.push_back({.method = "CreateMemory", .uid = request->uid()});
     const std::optional<Fault> fault = server_->NextFault("CreateMemory");
     if (fault.has_value() && !fault->apply) return ToGrpc(*fault);
+    if (request->dry_run()) {  // a byte a float, of a budget of 1,000
+      const uint64_t bytes = request->spec().capacity() * request->spec().key_dim();
+      *reply->mutable_spec() = request->spec();
+      reply->mutable_plan()->set_ram_bytes(bytes);
+      reply->mutable_plan()->set_budget_bytes(1000);
+      reply->mutable_plan()->set_fits(bytes <= 1000);
+      return grpc::Status::OK;
+    }
     const auto [it, created] = server_->memories_.try_emplace(request->name());
     v1::MemoryDescription& description = it->second.description;
     if (created) {
