@@ -11,14 +11,17 @@ Imports NumPy and gRPC only; evoke.torch (a memory as a module of a network) is 
 from ._local import Local, local
 from ._retry import RetryPolicy
 from ._security import Tls
+from ._transfer_calls import Exported, Imported
 from .client import Client
-from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, EvokeError, FailedPrecondition, Internal,
-                     InvalidArgument, MailboxFull, MemoryLimit, MemoryNotFound, NotFound, PermissionDenied,
-                     ReadOnlyDisk, ResourceExhausted, SessionError, SessionLost, SpecDiffers, StaleMemory,
+from .errors import (AlreadyExists, Cancelled, DamagedFile, DataLoss, DeadlineExceeded, EvokeError, ExportChanged,
+                     FailedPrecondition, Internal, InvalidArgument, MailboxFull, MemoryFull, MemoryLimit,
+                     MemoryNotFound, NotFound, PermissionDenied, ReadOnlyDisk, ResourceExhausted, SessionError,
+                     SessionLost, SlotTaken, SnapshotNotFound, SpecDiffers, StaleMemory, TokenMismatch,
                      Unauthenticated, Unavailable, Unimplemented, UnacknowledgedLimit)
 from .memory import Memory
 from .results import (NO_SLOT, Description, Header, Neighbors, Outcome, Payload, QueryResult, ServerStatus, Slot,
                       SlotsResult, StateHash, TrainResult, UpdateResult, ValueSlots)
+from .snapshots import Restored, Snapshot, SnapshotToken
 
 __version__ = "0.1.0"
 

@@ -18,7 +18,8 @@ from .errors import EvokeError, SessionError, SessionLost
 class Session:
     """Numbers mutations 1, 2, 3... Not thread-safe: the pool lends it to one caller at a time."""
 
-    def __init__(self, opened_after: int):
+    def __init__(self, opened_after: int, generation: int):
+        self.generation = generation  # of the pool when it was opened
         self._id = os.urandom(16)
         self._number = 1
         self._opened_after = opened_after
@@ -39,7 +40,19 @@ class SessionPool:
     def __init__(self):
         self._lock = threading.Lock()
         self._idle: List[Session] = []
+        self._generation = 0
         _fork.register(self)
+
+    @property
+    def generation(self) -> int:
+        """How often retire() was called."""
+        return self._generation
+
+    def retire(self) -> None:
+        """Gives all sessions up, those that are lent out as well: the server is about to forget them."""
+        with self._lock:
+            self._generation += 1
+            self._idle = []
 
     def take(self) -> Optional[Session]:
         with self._lock:
@@ -47,7 +60,8 @@ class SessionPool:
 
     def give(self, session: Session) -> None:
         with self._lock:
-            self._idle.append(session)
+            if session.generation == self._generation:
+                self._idle.append(session)
 
     def _before_fork(self) -> None:
         self._lock.acquire()
@@ -68,20 +82,21 @@ def mutate(pool: SessionPool, last_turn: Callable[[bool, _retry.Deadline], int],
     last_turn(refresh, deadline): a turn of this memory that was seen, asked for anew when refresh is True.
     send(mutation, timeout): one attempt. Afterwards the session goes back to the pool unless its next number is in
     doubt: an error whose outcome is unknown, or an interruption, gives the session up (the server forgets it in time).
-    A forgotten session is replaced when the mutation surely was not applied; otherwise SessionLost is raised.
+    A forgotten session is replaced when the mutation surely was not applied; otherwise SessionLost is raised, and so it
+    is when the pool was retired meanwhile: what was meant for the old content must not land on the restored one.
     """
-    refused = 0
-    session = pool.take() or Session(last_turn(False, deadline))
+    refused, generation = 0, pool.generation
+    session = pool.take() or Session(last_turn(False, deadline), generation)
     while True:
         try:
             reply = _retry.call(lambda timeout: send(session.mutation(), timeout), deadline, policy, mutates=True)
         except SessionLost as error:
             refused += 1
             delay = 0.0 if refused == 1 else policy.backoff(refused)
-            if error.outcome_unknown or delay >= deadline.remaining():
+            if error.outcome_unknown or delay >= deadline.remaining() or generation != pool.generation:
                 raise
             time.sleep(delay)
-            session = Session(last_turn(True, deadline))
+            session = Session(last_turn(True, deadline), generation)
         except SessionError:
             raise
         except EvokeError as error:

@@ -1,8 +1,9 @@
 """One attempt of a call: channels, addresses, forks. Knows nothing of retries or sessions."""
 
+import contextlib
 import threading
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import grpc
 
@@ -59,14 +60,39 @@ class Transport:
         """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self._attempt(method, request, deadline)
+            with self._attempt(method, deadline) as send:
+                return send(request)
         except errors.Unauthenticated:
-            # Its owner may have been given another token since the file was read. (A read does not hold the lock.)
-            if self._security.metadata() == self._refused:
+            if not self._has_another_token():
                 raise
-        return self._attempt(method, request, deadline)
+        with self._attempt(method, deadline) as send:
+            return send(request)
 
-    def _attempt(self, method: str, request: Any, deadline: Optional[float]) -> Any:
+    def stream(self, method: str, request: Any, timeout: Optional[float]) -> Iterator[Any]:
+        """One attempt of a method that answers with a stream: its messages, one after another.
+
+        Closing the generator cancels the call. A server that is gone is noticed by the channel's keepalive.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            yield from self._stream(method, request, deadline)
+            return
+        except errors.Unauthenticated:  # refused before the first message
+            if not self._has_another_token():
+                raise
+        yield from self._stream(method, request, deadline)
+
+    def _stream(self, method: str, request: Any, deadline: Optional[float]) -> Iterator[Any]:
+        with self._attempt(method, deadline) as send:
+            replies = send(request)
+            try:
+                yield from replies
+            finally:
+                replies.cancel()
+
+    @contextlib.contextmanager
+    def _attempt(self, method: str, deadline: Optional[float]) -> Iterator[Callable[[Any], Any]]:
+        """Lends what sends a request; counts the call as in flight and turns what fails into EvokeError."""
         with self._changed:
             while self._forking:
                 self._changed.wait()
@@ -78,7 +104,7 @@ class Transport:
         try:
             stub = memory_stub if hasattr(memory_stub, method) else admin_stub
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            return getattr(stub, method)(request, timeout=remaining, metadata=metadata)
+            yield lambda request: getattr(stub, method)(request, timeout=remaining, metadata=metadata)
         except grpc.RpcError as error:
             raise self._failed(method, error, position, channel) from None
         except ValueError as error:  # "Cannot invoke RPC on closed channel!"
@@ -87,6 +113,10 @@ class Transport:
             with self._changed:
                 self._in_flight -= 1
                 self._changed.notify_all()
+
+    def _has_another_token(self) -> bool:
+        """Its owner may have been given another one since the file was read. (A read does not hold the lock.)"""
+        return self._security.metadata() != self._refused
 
     def close(self) -> None:
         """Closes the channels; calls in flight and later ones raise Cancelled."""

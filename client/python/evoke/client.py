@@ -1,12 +1,14 @@
 """Client of an Evoke server: makes, finds and removes memories."""
 
+import dataclasses
 import os
 import time
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
-from . import _retry, _security, _spec, _transport, results
+from . import _import_file, _progress, _retry, _security, _snapshot_calls, _spec, _transport, results, snapshots
 from ._proto import admin_service_pb2 as admin_pb2
-from .errors import DeadlineExceeded, EvokeError, Unavailable
+from ._proto import types_pb2
+from .errors import DeadlineExceeded
 from .memory import Memory
 
 
@@ -14,7 +16,8 @@ class Client:
     """Connects to one server, or to the first of several addresses that answers.
 
     address: "host:port", "unix:PATH", or a list of them. deadline: seconds that a call may take with all its retries
-    unless it names its own (float("inf"): for ever). options: further gRPC channel options by name. retry: waits.
+    unless it names its own (float("inf"): for ever). long_deadline: the same for calls that read or write a whole
+    memory (fork, snapshots, export, import). options: further gRPC channel options by name. retry: waits.
     tls: a Tls, or True for the system's roots; None: the connection is not encrypted. token_file: a file that holds the
     token of the caller, read when a connection is made and again when the server refuses what was in it. token: the
     token itself, which then is in pickles too. Without TLS a token goes to this machine only, unless
@@ -28,10 +31,12 @@ class Client:
     def __init__(self, address: Union[str, Sequence[str]] = "127.0.0.1:%d" % _transport.DEFAULT_PORT, *,
                  deadline: float = 30.0, options: Optional[Dict[str, Any]] = None,
                  retry: Optional[_retry.RetryPolicy] = None, tls: Union[None, bool, _security.Tls] = None,
-                 token: Optional[str] = None, token_file: Optional[str] = None, allow_insecure_token: bool = False):
+                 token: Optional[str] = None, token_file: Optional[str] = None, allow_insecure_token: bool = False,
+                 long_deadline: float = 3600.0):
         self._addresses = _transport.addresses_of(address)
         self._options = dict(options or {})
         self.deadline = float(deadline)
+        self.long_deadline = float(long_deadline)
         self.retry = retry or _retry.RetryPolicy()
         self._access = {"tls": tls, "token": token, "token_file": token_file,
                         "allow_insecure_token": allow_insecure_token}
@@ -88,6 +93,48 @@ class Client:
             uid = self.memory(name).describe(deadline=deadline).uid  # a repeated request must not hit a new namesake
         return self._call("DeleteMemory", admin_pb2.DeleteMemoryRequest(name=name, uid=uid), deadline).deleted
 
+    def fork(self, name: Union[str, Memory], new_name: str, *, deadline: Optional[float] = None) -> Memory:
+        """Copies a memory under a new name: spec, step, slots and payloads of one turn; the copy's `origin` names it.
+
+        From then on the two have nothing in common. Raises AlreadyExists when new_name is taken.
+        """
+        request = admin_pb2.ForkMemoryRequest(memory=_ref(name), name=new_name, uid=os.urandom(16))
+        reply = self._call("ForkMemory", request, deadline, long=True)
+        return self._made(new_name, reply, reply.origin)
+
+    def restore(self, name: str, snapshot: snapshots.Named, **options: Any) -> Memory:
+        """Memory.restore in place, for a memory of which there is no handle yet; returns the handle."""
+        memory = self.memory(name)
+        memory.restore(snapshot, **options)
+        return memory
+
+    def restore_as(self, new_name: str, snapshot: snapshots.Named, *, memory: Union[None, str, Memory] = None,
+                   backup_folder: Optional[str] = None, progress: _progress.Wanted = None,
+                   deadline: Optional[float] = None) -> Memory:
+        """Makes a new memory out of a snapshot of `memory`, or of any memory with a snapshot in backup_folder."""
+        identity, token = snapshots.names(snapshot)
+        request = admin_pb2.RestoreSnapshotRequest(memory=_ref(memory), id=identity, token=token, new_name=new_name,
+                                                   backup_folder=backup_folder, new_uid=os.urandom(16))
+        reply = self._long("RestoreSnapshot", request, progress, "restore as %s" % new_name, deadline)
+        return self._made(new_name, reply, reply.snapshot.token)
+
+    def list_snapshots(self, backup_folder: str, *, deadline: Optional[float] = None) -> Tuple[snapshots.Snapshot, ...]:
+        """Those of any memory in a folder below the server's backup-dir; "" is that itself."""
+        reply = self._call("ListSnapshots", admin_pb2.ListSnapshotsRequest(backup_folder=backup_folder), deadline)
+        return tuple(snapshots.from_proto(s) for s in reply.snapshots)
+
+    def import_file(self, path: Union[str, "os.PathLike[str]"], name: Optional[str] = None, *,
+                    spec: Optional[Dict[str, Any]] = None, progress: _progress.Wanted = None,
+                    deadline: Optional[float] = None) -> Memory:
+        """Makes the memory that Memory.export wrote: the same slots, bits, steps and payloads, under a new uid.
+
+        name: by default the one in the file. spec: fields to change, for instance durability. Every part is compared
+        with its checksum before anything is sent (DamagedFile names it), and the state hash at the end. What broke off
+        is continued by the same call again; a memory that holds anything else raises SlotTaken.
+        """
+        with _progress.reporter(progress, "import of %s" % os.path.basename(os.fspath(path))) as report:
+            return _import_file.run(self, os.fspath(path), name, spec, report, self._until(deadline, long=True))
+
     def status(self, *, deadline: Optional[float] = None) -> results.ServerStatus:
         """The server: version, readiness, limits, memories. Answers while it is still loading."""
         return _status_of(self._call("Status", admin_pb2.StatusRequest(), deadline))
@@ -118,16 +165,41 @@ class Client:
 
     def __getstate__(self):
         return {"address": self._addresses, "deadline": self.deadline, "options": self._options, "retry": self.retry,
-                **self._access}
+                "long_deadline": self.long_deadline, **self._access}
 
     def __setstate__(self, state):
         self.__init__(**state)
 
-    def _call(self, method: str, request: Any, deadline: Optional[float]) -> Any:
+    def _until(self, deadline: Optional[float], long: bool = False) -> _retry.Deadline:
+        default = self.long_deadline if long else self.deadline
+        return _retry.Deadline(default if deadline is None else deadline)
+
+    def _policy(self, long: bool) -> _retry.RetryPolicy:
+        """An attempt at a whole memory takes what it takes: cut short and repeated it would never end."""
+        return dataclasses.replace(self.retry, attempt_timeout=None) if long else self.retry
+
+    def _call(self, method: str, request: Any, deadline: Optional[float], long: bool = False) -> Any:
         """A call that may be repeated freely, until the deadline."""
-        until = _retry.Deadline(self.deadline if deadline is None else deadline)
-        return _retry.call(lambda timeout: self._transport.call(method, request, timeout), until, self.retry,
-                           mutates=False)
+        return _retry.call(lambda timeout: self._transport.call(method, request, timeout),
+                           self._until(deadline, long), self._policy(long), mutates=False)
+
+    def _long(self, method: str, request: Any, progress: _progress.Wanted, what: str, deadline: Optional[float]) -> Any:
+        """The same for a call that tells its progress; its last message."""
+        with _progress.reporter(progress, what) as report:
+            return _retry.call(
+                lambda timeout: _snapshot_calls.last_message(self, method, request, timeout, report),
+                self._until(deadline, long=True), self._policy(long=True), mutates=False)
+
+    def _made(self, name: str, reply: Any, origin: types_pb2.SnapshotToken) -> Memory:
+        memory = Memory(self, name, uid=reply.header.uid)
+        memory._origin = snapshots.token_from_proto(origin)
+        memory._seen(reply)
+        return memory
+
+
+def _ref(memory: Union[None, str, Memory]) -> Optional[types_pb2.MemoryRef]:
+    """By name, or as a handle pins it."""
+    return types_pb2.MemoryRef(name=memory) if isinstance(memory, str) else memory and memory._ref()
 
 
 def _status_of(reply: admin_pb2.StatusResponse) -> results.ServerStatus:

@@ -64,6 +64,10 @@ class MemoryNotFound(NotFound):
     """There is no memory of this name."""
 
 
+class SnapshotNotFound(NotFound):
+    """There is no complete snapshot of this id, or with this token."""
+
+
 class AlreadyExists(EvokeError):
     """A memory of this name exists already."""
     default_code = _Code.ALREADY_EXISTS
@@ -80,6 +84,18 @@ class FailedPrecondition(EvokeError):
 
 class StaleMemory(FailedPrecondition):
     """The name now means another memory, or its content was cleared since: get a new handle."""
+
+
+class TokenMismatch(FailedPrecondition):
+    """The token is of another memory, or of another state than the snapshot named with it."""
+
+
+class SlotTaken(FailedPrecondition):
+    """Rows to be imported as they were do not fit a memory that holds something else."""
+
+
+class ExportChanged(FailedPrecondition):
+    """The memory went on since the export that is to be continued."""
 
 
 class ReadOnlyDisk(FailedPrecondition):
@@ -107,6 +123,10 @@ class MemoryLimit(ResourceExhausted):
     """The server has no room in RAM for this."""
 
 
+class MemoryFull(ResourceExhausted):
+    """More rows are to be imported than there are free slots."""
+
+
 class UnacknowledgedLimit(ResourceExhausted):
     """Too many replies of a session are unacknowledged."""
 
@@ -129,6 +149,10 @@ class Cancelled(EvokeError):
 class DataLoss(EvokeError):
     """Stored data is damaged."""
     default_code = _Code.DATA_LOSS
+
+
+class DamagedFile(DataLoss, ValueError):
+    """An export file is not what its checksums say; metadata["member"] names the part."""
 
 
 class Unauthenticated(EvokeError):
@@ -154,6 +178,8 @@ class Internal(EvokeError):
 _BY_REASON = {
     "MEMORY_NOT_FOUND": MemoryNotFound, "SPEC_DIFFERS": SpecDiffers, "STALE_MEMORY": StaleMemory,
     "READ_ONLY_DISK": ReadOnlyDisk, "SESSION_UNKNOWN": SessionLost, "STEP_OUT_OF_ORDER": SessionError,
+    "SNAPSHOT_NOT_FOUND": SnapshotNotFound, "TOKEN_MISMATCH": TokenMismatch, "SLOT_TAKEN": SlotTaken,
+    "EXPORT_CHANGED": ExportChanged, "MEMORY_FULL": MemoryFull,
     "STEP_TOO_OLD": SessionError, "STEP_REUSED": SessionError, "MAILBOX_FULL": MailboxFull,
     "MEMORY_LIMIT": MemoryLimit, "UNACKNOWLEDGED_LIMIT": UnacknowledgedLimit,
 }

@@ -5,27 +5,29 @@ from typing import Any, Optional, Sequence
 
 import numpy as np
 
-from . import _codec, _fork, _retry, _sessions, _spec, results
+from . import _codec, _fork, _retry, _sessions, _spec, results, snapshots
 from ._proto import admin_service_pb2 as admin_pb2
 from ._proto import memory_service_pb2 as memory_pb2
 from ._proto import types_pb2
+from ._snapshot_calls import SnapshotCalls
+from ._transfer_calls import TransferCalls
 from .errors import InvalidArgument
 
 _FORMS = {"scores": memory_pb2.RETURN_FORM_SCORES, "gradient": memory_pb2.RETURN_FORM_GRADIENT,
           "keys": memory_pb2.RETURN_FORM_KEYS}
 
 
-class Memory:
-    """Handle of one memory of a server. Made by Client.memory or Client.create_memory.
+class Memory(SnapshotCalls, TransferCalls):
+    """Handle of one memory of a server. Made by Client.memory, create_memory, fork, restore_as or import_file.
 
     Arguments named x are embeddings [rows, key_dim] (or one row [key_dim]), of any scale: NumPy, lists or torch
     tensors; y are int64 values [rows]; write and skip are None, a bool, or bools [rows]; deadline is in seconds and covers
     all retries (default: the client's). Every call raises EvokeError and its subclasses (see errors.py), nothing else.
 
     The handle learns the memory's uid from the first reply and pins it: when the name comes to mean another memory,
-    calls raise StaleMemory. With an epoch given it pins that too, so a clear by someone else is noticed.
+    calls raise StaleMemory. With an epoch given it pins that too, so a clear or restore by someone else is noticed.
 
-    Mutations (update, train_step, clear) are applied exactly once, however often a request has to be repeated; when the
+    Mutations (update, train_step, clear, imports) are applied exactly once, however often a request has to be repeated; when the
     deadline passes first, the error's outcome_unknown says so. Thread-safe: concurrent mutations use a session each.
     Fork-safe. Pickles to (client, name, uid, epoch).
     """
@@ -39,6 +41,7 @@ class Memory:
         self._epoch = epoch
         self._turn: Optional[int] = None     # the highest seen of this uid
         self._key_dim: Optional[int] = None  # once known
+        self._origin: Optional[snapshots.SnapshotToken] = None
         _fork.register(self)
 
     @property
@@ -54,6 +57,11 @@ class Memory:
     def uid(self) -> bytes:
         """16 bytes; b"" before the first reply."""
         return self._uid
+
+    @property
+    def origin(self) -> Optional[snapshots.SnapshotToken]:
+        """The state that this memory was made from, when this very handle came from fork or restore_as."""
+        return self._origin
 
     def query(self, x: Any, k: Optional[int] = None, inverse_temperature: Optional[float] = None,
               neighbors: bool = False, keys: bool = False, payloads: bool = False, skip: Any = None, *,
@@ -162,7 +170,7 @@ class Memory:
 
     def describe(self, *, deadline: Optional[float] = None) -> results.Description:
         """Spec and figures of this memory."""
-        return self._describe(_retry.Deadline(self._client.deadline if deadline is None else deadline))
+        return self._describe(self._client._until(deadline))
 
     def state_hash(self, *, deadline: Optional[float] = None) -> results.StateHash:
         """Names the state: equal hashes at equal steps are equal states."""
@@ -207,7 +215,7 @@ class Memory:
         """Sends a request that is a mutation when any of its rows writes."""
         if not writes:
             return self._read(method, request, deadline)
-        until = _retry.Deadline(self._client.deadline if deadline is None else deadline)
+        until = self._client._until(deadline)
 
         def send(mutation: types_pb2.Mutation, timeout: Optional[float]) -> Any:
             request.mutation.CopyFrom(mutation)

@@ -108,16 +108,20 @@ class Memory(torch.nn.Module):
                       confidence=_tensor(result.confidences, lead, x), answered=_tensor(result.answered, lead, x))
 
     def get_extra_state(self) -> Dict[str, Any]:
-        """Which memory at which point belongs to this checkpoint: name, uid, epoch, turn, step."""
+        """Which memory at which point belongs to this checkpoint: name, uid, epoch, turn, step, state hash."""
         d = self.memory.describe()
-        return {"name": d.name, "uid": d.uid.hex(), "epoch": d.epoch, "turn": d.turn, "step": d.step}
+        return {"name": d.name, "uid": d.uid.hex(), "epoch": d.epoch, "turn": d.turn, "step": d.step,
+                "state_hash": d.state_hash}
 
     def set_extra_state(self, saved: Dict[str, Any]) -> None:
-        """Compares the checkpoint's memory with the wrapped one, as on_mismatch says."""
+        """Compares the checkpoint's memory with the wrapped one, as on_mismatch says: uid, step and state hash.
+
+        Epoch and turn are not compared: they have moved on when the memory was restored from the checkpoint's snapshot.
+        """
         if self.on_mismatch == "ignore":
             return
         now = self.get_extra_state()
-        differing = [key for key in ("uid", "epoch", "step") if saved.get(key) != now[key]]
+        differing = [key for key in ("uid", "step", "state_hash") if saved.get(key) != now[key]]
         if differing:
             text = "the checkpoint belongs to another state of memory %r: %s" % (now["name"], ", ".join(
                 "%s %s, now %s" % (key, saved.get(key), now[key]) for key in differing))

@@ -19,6 +19,7 @@ import numpy as np
 from evoke._proto import admin_service_pb2 as admin_pb2
 from evoke._proto import admin_service_pb2_grpc, memory_service_pb2_grpc, types_pb2
 from evoke._proto import memory_service_pb2 as memory_pb2
+from fake_transfer import FakeTransfer
 
 OK = None
 
@@ -45,6 +46,16 @@ def stall(seconds, apply_first=False):
             apply()
         time.sleep(seconds)
         return OK if apply_first else apply()
+    return behave
+
+
+def break_off(after, code="UNAVAILABLE", reason=""):
+    """The request is applied; of the stream that answers it only the first `after` messages arrive."""
+    def behave(fake, apply, context):
+        def some():
+            yield from list(apply())[:after]
+            fail(context, code, reason, None, None, "stream broken")
+        return some()
     return behave
 
 
@@ -99,8 +110,8 @@ def fail(context, code, reason="", metadata=None, delay=None, message="as script
     context.abort(status, message)
 
 
-class FakeServer:
-    """Listens on 127.0.0.1. Attributes to look at: step, requests[method] (all that arrived)."""
+class FakeServer(FakeTransfer):
+    """Listens on 127.0.0.1. Attributes to look at: step, requests[method] (all that arrived), and those of FakeTransfer."""
 
     def __init__(self):
         self.script = collections.defaultdict(list)
@@ -112,6 +123,7 @@ class FakeServer:
         self._in_flight = collections.Counter()
         self._lock = threading.RLock()
         self._port = 0
+        super().__init__(fail)
         self.start()
 
     @property
@@ -147,7 +159,8 @@ class FakeServer:
             with self._lock:
                 return getattr(self, "_" + method)(request, context)
 
-        return (behave(self, apply, context) if behave else OK) or apply()
+        result = (behave(self, apply, context) if behave else OK) or apply()
+        return iter(result) if isinstance(result, list) else result  # a list answers with a stream
 
     def once(self, request, context, effect):
         """The exactly-once contract around effect() -> reply; also checks that a session has one call in flight."""
@@ -238,8 +251,8 @@ class FakeServer:
     def _DescribeMemory(self, request, context):
         self._check(request.memory, context)
         return admin_pb2.DescribeMemoryResponse(header=self.header(), description=admin_pb2.MemoryDescription(
-            name="m", uid=self.uid, spec=types_pb2.MemorySpec(key_dim=2, capacity=8), turn=self.turn, step=self.step,
-            epoch=self.epoch, state=admin_pb2.MEMORY_STATE_SERVING))
+            name="m", uid=self.uid, spec=self.spec, turn=self.turn, step=self.step, epoch=self.epoch,
+            state=admin_pb2.MEMORY_STATE_SERVING, live_slots=len(self.rows), state_hash=self.state_hash()))
 
     def _CreateMemory(self, request, context):
         if request.uid:
@@ -250,7 +263,8 @@ class FakeServer:
         return admin_pb2.DeleteMemoryResponse(uid=request.uid, deleted=True)
 
     def _Status(self, request, context):
-        return admin_pb2.StatusResponse(version="fake", state=admin_pb2.SERVER_STATE_SERVING)
+        return admin_pb2.StatusResponse(version="fake", state=admin_pb2.SERVER_STATE_SERVING,
+                                        limits=admin_pb2.Limits(max_rows=self.max_rows))
 
 
 class _Servicer:

@@ -69,6 +69,22 @@ def test_refused_token_is_read_again_from_its_file(fake, tmp_path):
         assert seen[-1] == "Bearer new"
 
 
+def test_refused_token_of_a_stream_is_read_again_too(fake, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("old\n")
+
+    def refuse_old(server, apply, context):
+        if dict(context.invocation_metadata())["authorization"] == "Bearer old":
+            refuse("UNAUTHENTICATED", "UNAUTHENTICATED")(server, apply, context)
+
+    with evoke.Client(fake.address, token_file=str(file), deadline=5) as client:
+        client.status()
+        file.write_text("new\n")
+        fake.script["CreateSnapshot"] = [refuse_old] * 2
+        assert client.memory("m").snapshot().id
+        assert len(fake.requests["CreateSnapshot"]) == 2
+
+
 def test_pickle_carries_the_settings_and_repr_no_secret(tmp_path):
     client = evoke.Client("localhost:1", tls=evoke.Tls("ca"), token=TOKEN)
     copy = pickle.loads(pickle.dumps(client))

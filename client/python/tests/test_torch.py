@@ -115,6 +115,17 @@ def test_checkpoint_is_checked_against_the_memory(fake, client, module):
         other.load_state_dict(saved)
 
 
+def test_checkpoint_fits_a_memory_that_was_restored_to_it(fake, client, module):
+    saved, token = module.state_dict(), module.memory.snapshot().token
+    module(torch.randn(2, 2), torch.tensor([1, 2]))
+    module.memory.restore(token)
+    module.load_state_dict(saved)
+    assert fake.epoch == 2
+    fake.rows = [(0, 1, 1, 0, b"key", ())]
+    with pytest.raises(evoke.EvokeError, match="state_hash"):
+        module.load_state_dict(saved)
+
+
 def test_module_copies_and_pickles(module):
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert twin(torch.randn(2, 2), torch.tensor([1, 2])).loss.shape == (2,)

@@ -5,12 +5,14 @@
 
 The network lives here, the memory in evoked; every read and write goes over gRPC. Episodes train 16 at a time against one
 memory, their labels kept apart by an offset, and the memory is cleared before each such batch. Prints accuracy before and
-after, writes result.json, curve.png, answers.png and checkpoint.pt to --out, and ends with one line of result.
+after, writes result.json, curve.png, answers.png and checkpoint.pt to --out, and ends with one line of result. A
+checkpoint names the state of the memory that belongs to it, and --resume goes on from both, bit for bit.
 """
 
 import argparse
 import json
 import pathlib
+import shutil
 import sys
 import time
 from typing import Dict, List
@@ -22,7 +24,7 @@ import tqdm
 import evoke
 import evoke.torch
 
-from . import data, episodes, evaluate, explain, plots
+from . import checkpoint, data, episodes, evaluate, explain, plots
 from .network import ConvNet
 
 PAPER_WIDTH, PAPER_ITERATIONS = 1.0, 100_000
@@ -63,6 +65,7 @@ class Run:
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=options.learning_rate, eps=1e-4)
         self.memory = evoke.torch.Memory(self.make_memory("omniglot-train", options.capacity, "wal"))
         self.iteration, self.curve = 0, []  # type: int, List[Dict]
+        self.window: List[Dict] = []  # steps since the last point of the curve
 
     def make_memory(self, name: str, capacity: int, durability: str, key_dim: int = 0) -> evoke.Memory:
         """An existing one with an equal spec is taken as it is: a run can meet the memory of the run before."""
@@ -95,17 +98,16 @@ class Run:
         """Until --minutes or --iterations are over. Checkpoints every half minute."""
         o = self.options
         began = saved = time.monotonic()
-        window: List[Dict] = []
         with tqdm.tqdm(total=round(o.minutes * 60), unit="s", desc="train", file=sys.stderr,
                        mininterval=0.5 if sys.stderr.isatty() else 15, ascii=not sys.stderr.isatty(),
                        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f}s {postfix}") as bar:
             while self.iteration < o.iterations and time.monotonic() - began < o.minutes * 60:
-                window.append(self.step())
-                if len(window) == 20:
+                self.window.append(self.step())
+                if len(self.window) == 20:
                     self.curve.append({"iteration": self.iteration,
-                                       "loss": float(np.mean([w["loss"] for w in window])),
-                                       "one_shot": float(np.mean([w["one_shot"] for w in window]))})
-                    window.clear()
+                                       "loss": float(np.mean([w["loss"] for w in self.window])),
+                                       "one_shot": float(np.mean([w["one_shot"] for w in self.window]))})
+                    self.window.clear()
                     bar.set_postfix_str("iteration %d, loss %.4f, one-shot %.1f%%" % (
                         self.iteration, self.curve[-1]["loss"], 100 * self.curve[-1]["one_shot"]), refresh=False)
                 bar.update(min(time.monotonic() - began, bar.total) - bar.n)
@@ -131,18 +133,26 @@ class Run:
                                                          count=o.eval_episodes) for shots in (1, 5)]}
 
     def save(self) -> None:
-        """Replaces the checkpoint as a whole."""
-        path = pathlib.Path(self.options.out) / "checkpoint.pt"
-        partial = path.with_suffix(".partial")
-        torch.save({"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "iteration": self.iteration,
-                    "curve": self.curve, "rng": self.rng.bit_generator.state, "torch_rng": torch.get_rng_state()}, partial)
-        partial.replace(path)
+        """Replaces the checkpoint as a whole, and the snapshot of the memory that it names.
+
+        The order keeps every moment safe: snapshot, checkpoint, and only then the snapshots of older checkpoints go.
+        """
+        out, memory = pathlib.Path(self.options.out), self.memory.memory
+        snapshot = memory.snapshot()
+        checkpoint.remember(out, snapshot.id)
+        checkpoint.write(out, {
+            "net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "iteration": self.iteration,
+            "curve": self.curve, "window": self.window, "rng": self.rng.bit_generator.state,
+            "torch_rng": torch.get_rng_state(), "memory": str(snapshot.token)})
+        checkpoint.forget_older(out, memory, snapshot.id)
 
     def load(self) -> None:
-        saved = torch.load(pathlib.Path(self.options.out) / "checkpoint.pt")
+        """Back to the checkpoint, the memory too: it is rewound when it went on, and refused when it is another one."""
+        saved = checkpoint.read(pathlib.Path(self.options.out))
+        self.memory.memory.restore(saved["memory"])
         self.net.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.iteration, self.curve = saved["iteration"], saved["curve"]
+        self.iteration, self.curve, self.window = saved["iteration"], saved["curve"], saved["window"]
         self.rng.bit_generator.state = saved["rng"]
         torch.set_rng_state(saved["torch_rng"])
 
@@ -188,15 +198,23 @@ def run(options: argparse.Namespace, client: evoke.Client) -> Dict:
     return results
 
 
+def patient_client(address: str, options: argparse.Namespace) -> evoke.Client:
+    """Long calls too: a snapshot of a training memory takes a second, and a server that is gone should be told of."""
+    return evoke.Client(address, deadline=options.patience, long_deadline=options.patience)
+
+
 def main(argv=None) -> int:
     options = parse(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.address:
-        run(options, evoke.Client(options.address, deadline=options.patience))
+        run(options, patient_client(options.address, options))
     else:
-        with evoke.local() as server:
-            run(options, evoke.Client(server.address, deadline=options.patience))
+        data_dir = pathlib.Path(options.out) / "server"  # a checkpoint is worth nothing without its memory
+        if data_dir.exists() and not options.resume:
+            shutil.rmtree(data_dir)
+        with evoke.local(str(data_dir)) as server:
+            run(options, patient_client(server.address, options))
     return 0
 
 
