@@ -147,6 +147,14 @@ class MemoryExecutorTest : public ::testing::Test {
     while (executor->figures().state != state) std::this_thread::yield();
   }
 
+  // Lets time pass until the audit has been over all slots so many times.
+  void AwaitAuditPasses(uint64_t passes) {
+    while (executor->figures().audit.passes < passes) {
+      clock.Advance(absl::Seconds(1));
+      std::this_thread::yield();
+    }
+  }
+
   const MemorySpec spec{.key_dim = 4, .capacity = 8, .partitions = 4, .durability = SpecDurability::kWal};
   std::shared_ptr<SharedFaults> faults = std::make_shared<SharedFaults>();
   ManualClock clock;
@@ -303,6 +311,47 @@ TEST_F(MemoryExecutorTest, AGreedyClientIsRefusedBeforeAPoliteOneIs) {
   executor->Submit(std::move(task));
   faults->commits_wait = false;
   EXPECT_EQ(polite.Reason(), "OK");
+}
+
+// --- audit ---------------------------------------------------------------------------------------------------------
+
+TEST_F(MemoryExecutorTest, AnAuditOfASoundMemoryCountsNothingAndLetsTurnsPass) {
+  Start({.shards = 2, .audit_slots_per_second = 4});
+  for (uint64_t n = 1; n <= 12; ++n) {
+    EXPECT_EQ(Train(static_cast<int64_t>(n), n), "turn " + std::to_string(n));
+    clock.Advance(absl::Seconds(30));
+  }
+  AwaitAuditPasses(2);
+  EXPECT_GE(executor->figures().audit.slots, 16u);
+  EXPECT_EQ(executor->figures().audit.store_differences + executor->figures().audit.index_differences, 0u);
+  EXPECT_EQ(executor->figures().audit.corrupt, "");
+}
+
+TEST_F(MemoryExecutorTest, ARowThatTheStoreHasOtherwiseIsFoundAndCountedAndStillServedAsItWas) {
+  Start({.shards = 2, .index = "faiss_flat", .audit_slots_per_second = 1000});
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->slot_with_other_value = 0;
+  AwaitAuditPasses(1);
+  EXPECT_EQ(executor->figures().audit.store_differences, 1u);
+  EXPECT_NE(executor->figures().audit.corrupt.find("slots 0;"), std::string::npos);
+  EXPECT_EQ(executor->figures().state, MemoryState::kServing);
+  Answer<QueryReply> query;
+  executor->Submit(Query(1, &query));
+  EXPECT_EQ(query.Wait()->values[0], 1);
+  faults->slot_with_other_value = -1;
+  AwaitAuditPasses(2);
+  EXPECT_EQ(executor->figures().audit.store_differences, 1u);
+  EXPECT_EQ(executor->figures().audit.corrupt, "");
+}
+
+TEST_F(MemoryExecutorTest, ARowThatTheStoreCannotReadIsFound) {
+  Start({.shards = 2, .audit_slots_per_second = 1000});
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->slots_are_damaged = true;
+  AwaitAuditPasses(1);
+  EXPECT_GE(executor->figures().audit.store_differences, 1u);
+  EXPECT_NE(executor->figures().audit.corrupt.find("checksum"), std::string::npos);
+  EXPECT_EQ(Train(2, 2), "turn 2");
 }
 
 TEST_F(MemoryExecutorTest, ExpiredAndCancelledTasksDoNoWork) {
