@@ -290,10 +290,13 @@ void MemoryExecutor::Audit() {
                      engine_->Audit(std::move(request), std::move(done));
                    }},
                   [self = shared_from_this(), this] {
+                    bool changed;
                     {
                       MutexLock lock(&mu_);
+                      changed = figures_.audit.corrupt != audit_.figures().corrupt;
                       figures_.audit = audit_.figures();
                     }
+                    if (changed && options_.on_state_change) options_.on_state_change();
                     Pump();
                   });
 }

@@ -84,7 +84,7 @@ std::vector<prometheus::MetricFamily> MemoryGauges(
     gauges.Add(Metric::kAuditDifferences, {{"memory", label}, {"what", "store"}},
                static_cast<double>(figures.audit.store_differences));
     for (const char* alarm : {kDiskAlarm, kCorruptAlarm}) {
-      gauges.Add(Metric::kAlarmActive, {{"alarm", alarm}, {"memory", label}}, AlarmOf(figures) == alarm);
+      gauges.Add(Metric::kAlarmActive, {{"alarm", alarm}, {"memory", label}}, AlarmsOf(figures).count(alarm));
     }
     if (label == kOtherMemory) continue;
     add(Metric::kStep, figures.step.value);

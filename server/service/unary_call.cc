@@ -72,6 +72,15 @@ absl::Status DrainingError() {
                    {.reason = "DRAINING"});
 }
 
+// gRPC calls an expired call cancelled too, so the deadline is looked at first.
+absl::Status WhyOver(absl::Time deadline, absl::Time now, bool cancelled) {
+  if (now >= deadline) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "the deadline passed before anything was done for the request",
+                     {.reason = "NOT_APPLIED"});
+  }
+  return cancelled ? absl::CancelledError("the caller has gone") : absl::OkStatus();
+}
+
 UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::CallbackServerContext* context,
                      grpc::ByteBuffer* reply)
     : method_(method),
@@ -102,6 +111,10 @@ bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message
                     request.Length(), shared_->limits->max_message_bytes));
     return false;
   }
+  if (const absl::Status over = WhyOver(); !over.ok()) {
+    Refuse(over);
+    return false;
+  }
   grpc::ByteBuffer bytes(request);  // shares the slices
   if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&bytes, message).ok()) {
     Refuse(BadArgument(
@@ -115,8 +128,13 @@ bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message
       return false;
     }
   }
-  return true;
+  // Reading a large request takes its time, and what follows takes more.
+  const absl::Status over = WhyOver();
+  if (!over.ok()) Refuse(over);
+  return over.ok();
 }
+
+absl::Status UnaryCall::WhyOver() const { return evoke::WhyOver(deadline_, absl::Now(), context_->IsCancelled()); }
 
 void UnaryCall::Reply(const google::protobuf::Message& message) {
   bool own_buffer;
@@ -142,7 +160,7 @@ void UnaryCall::Fail(const absl::Status& status) {
 void UnaryCall::Refuse(const absl::Status& status, std::string_view memory) {
   if (shared_->observer != nullptr) {
     const std::optional<ErrorDetail> detail = DetailOf(status);
-    shared_->observer->OnRefused(memory, detail ? detail->reason : "INTERNAL");
+    shared_->observer->OnRefused(memory, detail ? detail->reason : absl::StatusCodeToString(status.code()));
   }
   Fail(status);
 }

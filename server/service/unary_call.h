@@ -30,6 +30,9 @@ struct Method {
   bool mutates = false;
 };
 
+// As UnaryCall::WhyOver.
+absl::Status WhyOver(absl::Time deadline, absl::Time now, bool cancelled);
+
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
   // `method` has static lifetime; `reply` belongs to gRPC.
@@ -38,7 +41,8 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 
   // False when the call is over already: refused by Fail.
   // UNAUTHENTICATED or PERMISSION_DENIED for who may not call this method or name these memories (access.h);
-  // BAD_ARGUMENT for bytes that are no such message, TOO_LARGE for too many of them.
+  // BAD_ARGUMENT for bytes that are no such message, TOO_LARGE for too many of them; what WhyOver says, before the
+  // bytes are read and again after that.
   bool Parse(const grpc::ByteBuffer& request, google::protobuf::Message* message);
 
   void Reply(const google::protobuf::Message& message);
@@ -48,6 +52,10 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // by reason.
   void Fail(const absl::Status& status);
   void Refuse(const absl::Status& status, std::string_view memory = {});
+
+  // OK while somebody waits for the answer: DEADLINE_EXCEEDED / NOT_APPLIED when the deadline has passed, CANCELLED when
+  // the caller has gone. To be asked before work that may be long. Requires: neither Reply nor Fail was called.
+  absl::Status WhyOver() const;
 
   // Who calls. Requires: Parse returned true.
   const Principal& principal() const { return *principal_; }

@@ -52,6 +52,21 @@ class Answer {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
+// Counts what entered turns.
+class CountingProbe final : public EngineProbe {
+ public:
+  CountingProbe(std::atomic<uint32_t>* tasks, std::atomic<uint32_t>* rows) : tasks_(*tasks), rows_(*rows) {}
+  void OnTurn(const TurnReport& report) override {
+    tasks_ += report.tasks;
+    rows_ += report.rows;
+  }
+  void OnRejected(std::string_view) override {}
+
+ private:
+  std::atomic<uint32_t>& tasks_;
+  std::atomic<uint32_t>& rows_;
+};
+
 class MemoryExecutorTest : public ::testing::Test {
  protected:
   MemoryExecutorTest() {
@@ -72,7 +87,8 @@ class MemoryExecutorTest : public ::testing::Test {
                                        .io = &io_,
                                        .clock = &clock,
                                        .cores = 2,
-                                       .open_store = [this](bool read_only) { return Open(read_only); }});
+                                       .open_store = [this](bool read_only) { return Open(read_only); },
+                                       .probe = std::move(probe)});
     executor->Recover();
     ASSERT_EQ(executor->figures().state, MemoryState::kServing) << executor->figures().why;
   }
@@ -161,6 +177,7 @@ class MemoryExecutorTest : public ::testing::Test {
   ThreadPool compute_{"compute", 2};
   ThreadPool io_{"io", 2};
   std::string path_;
+  std::unique_ptr<EngineProbe> probe;  // of the next Start
   std::shared_ptr<MemoryExecutor> executor;
 };
 
@@ -372,6 +389,50 @@ TEST_F(MemoryExecutorTest, ExpiredAndCancelledTasksDoNoWork) {
   EXPECT_EQ(cancelled.Wait().status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(Inspect().state.step, Step(1));
   EXPECT_EQ(Train(2, 2), "turn 2");  // neither consumed its number
+}
+
+TEST_F(MemoryExecutorTest, ACancelledCallThatWaitsReachesNoTurn) {
+  std::atomic<uint32_t> tasks{0}, rows{0};
+  probe = std::make_unique<CountingProbe>(&tasks, &rows);
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  std::vector<Answer<std::string>> gone(10);
+  std::vector<Answer<QueryReply>> gone_queries(10);
+  std::atomic<bool> cancelled{false};
+  for (int i = 0; i < 10; ++i) {
+    Task mutation = Observe(2, 2 + i, &gone[i], 50);
+    Task query = Query(1, &gone_queries[i]);
+    mutation.cancelled = query.cancelled = [&] { return cancelled.load(); };
+    executor->Submit(std::move(mutation));
+    executor->Submit(std::move(query));
+  }
+  cancelled = true;
+  faults->commits_wait = false;
+  for (auto& answer : gone) EXPECT_EQ(answer.Wait().status().code(), absl::StatusCode::kCancelled);
+  for (auto& answer : gone_queries) EXPECT_EQ(answer.Wait().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(Train(2, 2), "turn 2");  // and no number was consumed
+  Close();  // every turn has reported
+  EXPECT_EQ(tasks, 2u);
+  EXPECT_EQ(rows, 2u);
+}
+
+TEST_F(MemoryExecutorTest, ATaskThatWaitsForATurnIsLetGoWhenItsCallerIsGone) {
+  Start();
+  Answer<std::string> waiting;
+  std::atomic<bool> cancelled{false};
+  Task task = Observe(1, 0, &waiting);
+  task.min_turn = 9;
+  task.cancelled = [&] { return cancelled.load(); };
+  executor->Submit(std::move(task));
+  Inspect();  // the task has been through a turn's door by now
+  EXPECT_EQ(executor->figures().mailbox_rows, 1u);
+  cancelled = true;
+  Inspect();
+  EXPECT_EQ(waiting.Wait().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(executor->figures().mailbox_rows, 0u);
 }
 
 TEST_F(MemoryExecutorTest, ATaskWaitsForTheTurnThatItRequires) {
