@@ -22,6 +22,8 @@ struct SharedFaults {
   std::atomic<bool> open_for_writing_fails{false};
   std::atomic<bool> payloads_are_damaged{false};
   std::atomic<bool> commits_wait{false};                    // a commit spins until it is false again
+  std::atomic<int64_t> slot_with_other_value{-1};           // ScanBlocks tells another value of it: -1: of none
+  std::atomic<bool> slots_are_damaged{false};               // ScanBlocks cannot read them
   std::atomic<int> commits{0};                              // so far
   std::atomic<int> fail_commit_number{0};                   // this one fails before it writes; counted from 1
 };
@@ -45,6 +47,14 @@ class FaultySlotStore final : public SlotStore {
   absl::StatusOr<MetaRow> ReadMeta() const override { return store_->ReadMeta(); }
   absl::Status ScanPartition(Partition p, const std::function<absl::Status(const SlotRow&)>& visit) const override {
     return store_->ScanPartition(p, visit);
+  }
+  absl::Status ScanBlocks(Partition p, uint64_t first, uint64_t blocks,
+                          const std::function<absl::Status(const SlotRow&)>& visit) const override {
+    if (faults_->slots_are_damaged) return absl::DataLossError("injected: slot row: checksum does not hold");
+    return store_->ScanBlocks(p, first, blocks, [&](SlotRow row) {
+      if (static_cast<int64_t>(row.slot.value) == faults_->slot_with_other_value) row.value ^= 1;
+      return visit(row);
+    });
   }
   absl::Status ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const override {
     return store_->ScanSessions(visit);
