@@ -142,8 +142,15 @@ Json ToJson(const client::ServerStatus& status) {
                  {"max_unacknowledged", limits.max_unacknowledged},
                  {"max_sessions", limits.max_sessions},
                  {"max_memories", limits.max_memories}}},
-               {"memories", Json::array()}};
+               {"memories", Json::array()},
+               {"alarms", Json::array()}};
   for (const client::MemoryDescription& memory : status.memories) json["memories"].push_back(ToJson(memory));
+  for (const client::Alarm& alarm : status.alarms) {
+    json["alarms"].push_back({{"name", alarm.name},
+                              {"memory", alarm.memory},
+                              {"message", alarm.message},
+                              {"active_seconds", alarm.active_seconds}});
+  }
   return json;
 }
 

@@ -89,6 +89,9 @@ ServerStatus FromProto(const v1::StatusResponse& proto) {
                                  .max_sessions = limits.max_sessions(),
                                  .max_memories = limits.max_memories()}};
   for (const v1::MemoryDescription& memory : proto.memories()) status.memories.push_back(FromProto(memory));
+  for (const v1::Alarm& alarm : proto.alarms()) {
+    status.alarms.push_back({alarm.name(), alarm.memory(), alarm.message(), alarm.active_seconds()});
+  }
   return status;
 }
 

@@ -93,6 +93,14 @@ struct Limits {
   uint32_t max_memories = 0;
 };
 
+// What an operator should look at: "disk" (writes are refused) or "corrupt" (nothing is served).
+struct Alarm {
+  std::string name;
+  std::string memory;
+  std::string message;
+  double active_seconds = 0;
+};
+
 struct ServerStatus {
   std::string version;
   Id128 instance;
@@ -102,6 +110,7 @@ struct ServerStatus {
   std::string arithmetic_fingerprint;  // equal ones give equal bits
   Limits limits;
   std::vector<MemoryDescription> memories;  // ascending name
+  std::vector<Alarm> alarms;                // that are active; empty when all is well
 };
 
 }  // namespace evoke::client
