@@ -7,7 +7,8 @@
 //
 // Threads: thread-safe. Owned by the catalog through shared_ptr; calls in flight keep it alive.
 // Failure: after a failed commit every task of the turn gets UNAVAILABLE / COMMIT_UNKNOWN and the memory is recovered
-// from its store; if that cannot be opened for writing, reads go on and writes get READ_ONLY_DISK.
+// from its store; if that cannot be opened for writing, reads go on and writes get READ_ONLY_DISK until it can. Damage
+// that is found makes it FAILED.
 #pragma once
 
 #include <cstdint>

@@ -266,6 +266,33 @@ TEST_F(MemoryExecutorTest, AStoreThatCannotBeWrittenIsStillRead) {
   EXPECT_EQ(Train(1, 0), "turn 1");  // a read
 }
 
+TEST_F(MemoryExecutorTest, ItWritesAgainByItselfOnceItsStoreCanBeWritten) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->open_for_writing_fails = true;
+  faults->next_commit = SharedFaults::Commit::kFailsAfter;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  AwaitState(MemoryState::kReadOnly);
+  faults->open_for_writing_fails = false;
+  while (executor->figures().state != MemoryState::kServing) {
+    clock.Advance(absl::Milliseconds(500));
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(Train(2, 2), "turn 2");
+  EXPECT_EQ(Inspect().state.step, Step(2));
+}
+
+TEST_F(MemoryExecutorTest, DamageThatACommitMeetsFailsTheMemoryInsteadOfReloadingItForEver) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->next_commit = SharedFaults::Commit::kFindsDamage;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  EXPECT_EQ(Train(2, 2), "CORRUPT_MEMORY");
+  EXPECT_EQ(Train(1, 0), "CORRUPT_MEMORY");
+  EXPECT_EQ(executor->figures().state, MemoryState::kFailed);
+  EXPECT_EQ(executor->figures().why.message(), "injected: 000007.sst");
+}
+
 TEST_F(MemoryExecutorTest, AFullMailboxRefusesWithADelay) {
   Start({.shards = 1, .mailbox_rows = 4});
   faults->commits_wait = true;

@@ -17,7 +17,8 @@
 namespace evoke::testing {
 
 struct SharedFaults {
-  enum class Commit { kWorks, kFailsBefore, kFailsAfter };  // kFailsAfter: the rows are there all the same
+  // kFailsAfter: the rows are there all the same; kFindsDamage: as a compaction does, in what recovery does not read
+  enum class Commit { kWorks, kFailsBefore, kFailsAfter, kFindsDamage };
   std::atomic<Commit> next_commit{Commit::kWorks};          // taken back by the commit that it strikes
   std::atomic<bool> open_for_writing_fails{false};
   std::atomic<bool> payloads_are_damaged{false};
@@ -39,6 +40,7 @@ class FaultySlotStore final : public SlotStore {
     if (!failed_.ok()) return failed_;
     const auto fault = faults_->next_commit.exchange(SharedFaults::Commit::kWorks);
     if (fault == SharedFaults::Commit::kFailsBefore || number == faults_->fail_commit_number) return failed_ = absl::UnavailableError("injected before");
+    if (fault == SharedFaults::Commit::kFindsDamage) return failed_ = absl::DataLossError("injected: 000007.sst");
     const absl::Status status = store_->Commit(records);
     if (fault == SharedFaults::Commit::kFailsAfter) return failed_ = absl::UnavailableError("injected after");
     return status;
