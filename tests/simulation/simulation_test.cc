@@ -58,6 +58,7 @@ TEST(SimulationTest, EveryReplyAndEveryRecoveredStateIsTheOraclesUnderCrashAndFa
   const uint64_t first = FromEnvironment("EVOKE_TEST_SEED", 1);
   const uint64_t count = FromEnvironment("EVOKE_SIMULATION_SEEDS", kSeeds);
   Simulation::Totals totals;
+  uint64_t traces = 0;  // equal on every machine
   TellSeedWhenItDies();
   for (uint64_t seed = first; seed < first + count; ++seed) {
     g_again = absl::StrCat("seed ", seed, " failed after ", seed - first,
@@ -66,6 +67,7 @@ TEST(SimulationTest, EveryReplyAndEveryRecoveredStateIsTheOraclesUnderCrashAndFa
     Simulation simulation(seed);
     simulation.Run();
     totals += simulation.totals();
+    traces ^= simulation.trace();
     if (HasFailure()) {
       FAIL() << simulation.Story() << g_again;
     }
@@ -75,8 +77,9 @@ TEST(SimulationTest, EveryReplyAndEveryRecoveredStateIsTheOraclesUnderCrashAndFa
       EXPECT_GT(totals.deaths[where], 0u) << "nobody died here: " << where;
     }
   }
-  std::printf("%llu seeds from %llu: %s\n", static_cast<unsigned long long>(count),
-              static_cast<unsigned long long>(first), totals.ToString().c_str());
+  std::printf("%llu seeds from %llu: %s; traces %016llx\n", static_cast<unsigned long long>(count),
+              static_cast<unsigned long long>(first), totals.ToString().c_str(),
+              static_cast<unsigned long long>(traces));
 }
 
 TEST(SimulationTest, ASeedIsTheSameRunEveryTime) {
