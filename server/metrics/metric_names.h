@@ -120,7 +120,7 @@ inline constexpr MetricInfo kMetricTable[] = {
     {Metric::kAuditDifferences, "evoke_audit_differences_total", MetricType::kCounter, "memory,what",
      "Differences found by it: index (repaired from the table) or store (not repaired)."},
     {Metric::kAlarmActive, "evoke_alarm_active", MetricType::kGauge, "alarm,memory",
-     "1 while it lasts: disk (it refuses writes, or reads), corrupt (damage was found; nothing is served)."},
+     "1 while it lasts: disk (it refuses writes, or reads), corrupt (damage was found)."},
     {Metric::kProcessCpu, "process_cpu_seconds_total", MetricType::kCounter, "", "User and system time."},
     {Metric::kProcessResident, "process_resident_memory_bytes", MetricType::kGauge, "", "Resident memory."},
     {Metric::kProcessVirtual, "process_virtual_memory_bytes", MetricType::kGauge, "", "Virtual memory."},
