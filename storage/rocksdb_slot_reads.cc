@@ -20,13 +20,13 @@ namespace {
 // Visits key and value of each row in the range, in order. `what` names the range in errors.
 absl::Status ScanRange(rocksdb::DB* db, const KeyRange& range, const std::string& what,
                        const std::function<absl::Status(std::string_view, std::string_view)>& visit,
-                       const rocksdb::Snapshot* at = nullptr) {
+                       const rocksdb::Snapshot* at = nullptr, size_t readahead_bytes = 2 << 20) {
   const rocksdb::Slice end(range.end);
   rocksdb::ReadOptions read;
   read.snapshot = at;
   read.iterate_upper_bound = &end;
   read.fill_cache = false;  // read once, at start
-  read.readahead_size = 2 << 20;
+  read.readahead_size = readahead_bytes;
   const std::unique_ptr<rocksdb::Iterator> rows(db->NewIterator(read));
   for (rows->Seek(range.begin); rows->Valid(); rows->Next()) {
     if (absl::Status s = visit(rows->key().ToStringView(), rows->value().ToStringView()); !s.ok()) return s;
@@ -62,13 +62,29 @@ absl::Status RocksDbSlotStore::ScanPartition(Partition partition,
   return ScanSlots(partition, nullptr, visit);
 }
 
+absl::Status RocksDbSlotStore::ScanBlocks(Partition partition, uint64_t first_block, uint64_t blocks,
+                                          const std::function<absl::Status(const SlotRow&)>& visit) const {
+  if (absl::Status s = Health(); !s.ok()) return s;
+  const auto key = [&](uint64_t block) {
+    return layout_.Slot(SlotId(block * options_.partitions + partition.value));
+  };
+  // Reading ahead of so small a range would be reading for nothing.
+  return ScanSlotRange(partition, {key(first_block), key(first_block + blocks)}, nullptr, /*readahead_bytes=*/0, visit);
+}
+
 absl::Status RocksDbSlotStore::ScanSlots(Partition partition, const rocksdb::Snapshot* at,
                                          const std::function<absl::Status(const SlotRow&)>& visit) const {
+  return ScanSlotRange(partition, KeyLayout::Of(RowKind::kSlot, partition), at, /*readahead_bytes=*/2 << 20, visit);
+}
+
+absl::Status RocksDbSlotStore::ScanSlotRange(Partition partition, const KeyRange& range, const rocksdb::Snapshot* at,
+                                             size_t readahead_bytes,
+                                             const std::function<absl::Status(const SlotRow&)>& visit) const {
   return WithoutExceptions([&] {
     std::vector<float> key_buffer;
     SlotId last;
     bool any = false;
-    const absl::Status status = ScanRange(db_.get(), KeyLayout::Of(RowKind::kSlot, partition), "slots",
+    const absl::Status status = ScanRange(db_.get(), range, "slots",
                                           [&](std::string_view key, std::string_view value) -> absl::Status {
                                             const std::optional<SlotId> slot = layout_.ParseSlot(key);
                                             if (!slot) return WrongKey("slots");
@@ -78,7 +94,7 @@ absl::Status RocksDbSlotStore::ScanSlots(Partition partition, const rocksdb::Sna
                                                 key, *slot, value, options_.key_dim, &key_buffer);
                                             return row.ok() ? visit(*row) : row.status();
                                           },
-                                          at);
+                                          at, readahead_bytes);
     // A damaged block has no slot: the last one before it says where to look.
     if (!absl::IsDataLoss(status)) return status;
     return absl::DataLossError(absl::StrCat("partition ", partition.value,

@@ -10,6 +10,7 @@
 #include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
 #include "storage/file_util.h"
+#include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_reader.h"
 #include "storage/rocksdb_status.h"
 #include "storage/sealed_row.h"
@@ -44,8 +45,6 @@ rocksdb::Options DatabaseOptions(const RocksDbResources& shared) {
   db.recycle_log_file_num = 0;
   db.max_open_files = 256;
   db.bytes_per_sync = 1 << 20;
-  db.keep_log_file_num = 2;
-  db.max_log_file_size = 1 << 20;
   db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
@@ -102,6 +101,7 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
   }
   rocksdb::Options db_options = DatabaseOptions(*options_.shared);
   db_options.create_if_missing = options_.create;
+  db_options.info_log = MakeRocksDbLogger(options_.read_only ? "" : options_.path);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = options_.read_only
                                      ? rocksdb::DB::OpenForReadOnly(db_options, options_.path, &db)

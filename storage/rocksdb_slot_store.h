@@ -68,6 +68,8 @@ class RocksDbSlotStore final : public SlotStore {
   absl::StatusOr<MetaRow> ReadMeta() const override;
   absl::Status ScanPartition(Partition partition,
                              const std::function<absl::Status(const SlotRow&)>& visit) const override;
+  absl::Status ScanBlocks(Partition partition, uint64_t first_block, uint64_t blocks,
+                          const std::function<absl::Status(const SlotRow&)>& visit) const override;
   absl::Status ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const override;
   absl::StatusOr<std::string> ReadReply(const SessionId& session, uint64_t number) const override;
   absl::Status ReadPayloads(absl::Span<SlotPayloads> slots) const override;
@@ -93,6 +95,8 @@ class RocksDbSlotStore final : public SlotStore {
   // These read the state at `at`; null: the latest.
   absl::Status ScanSlots(Partition partition, const rocksdb::Snapshot* at,
                          const std::function<absl::Status(const SlotRow&)>& visit) const;
+  absl::Status ScanSlotRange(Partition partition, const KeyRange& range, const rocksdb::Snapshot* at,
+                             size_t readahead_bytes, const std::function<absl::Status(const SlotRow&)>& visit) const;
   absl::Status ReadSlotRows(absl::Span<const SlotId> slots, const rocksdb::Snapshot* at,
                             const std::function<absl::Status(const SlotRow&)>& visit) const;
   absl::Status ReadPayloadRows(absl::Span<SlotPayloads> slots, const rocksdb::Snapshot* at) const;

@@ -120,6 +120,13 @@ class SlotStore {
   // the slot). A non-OK status from `visit` ends the scan and is returned.
   virtual absl::Status ScanPartition(Partition partition, const std::function<absl::Status(const SlotRow&)>& visit) const = 0;
 
+  // The same of blocks first_block to first_block + blocks - 1 of a partition: slots block * P + partition.
+  // UNIMPLEMENTED where slots are not stored.
+  virtual absl::Status ScanBlocks(Partition partition, uint64_t first_block, uint64_t blocks,
+                                  const std::function<absl::Status(const SlotRow&)>& visit) const {
+    return absl::UnimplementedError("slots are not stored");
+  }
+
   // Ascending session id.
   virtual absl::Status ScanSessions(const std::function<absl::Status(const SessionRow&)>& visit) const = 0;
 

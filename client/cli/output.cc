@@ -148,8 +148,15 @@ Json ToJson(const client::ServerStatus& status) {
                  {"memory_planned_bytes", limits.memory_planned_bytes},
                  {"max_open_exports", limits.max_open_exports},
                  {"max_metadata_bytes", limits.max_metadata_bytes}}},
-               {"memories", Json::array()}};
+               {"memories", Json::array()},
+               {"alarms", Json::array()}};
   for (const client::MemoryDescription& memory : status.memories) json["memories"].push_back(ToJson(memory));
+  for (const client::Alarm& alarm : status.alarms) {
+    json["alarms"].push_back({{"name", alarm.name},
+                              {"memory", alarm.memory},
+                              {"message", alarm.message},
+                              {"active_seconds", alarm.active_seconds}});
+  }
   return json;
 }
 

@@ -1,5 +1,6 @@
 #include "server/base/clock.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace evoke {
@@ -16,8 +17,10 @@ RealClock::~RealClock() {
 }
 
 void RealClock::RunAt(absl::Time when, std::function<void()> work) {
+  // At most a year: an infinite time must not overflow.
+  const absl::Duration left = std::clamp(when - absl::Now(), absl::ZeroDuration(), absl::Hours(24 * 365));
   MutexLock lock(&mu_);
-  timers_.emplace(when, std::move(work));
+  timers_.emplace(std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(left), std::move(work));
   wake_.SignalAll();
 }
 
@@ -27,12 +30,12 @@ void RealClock::Run() {
     {
       MutexLock lock(&mu_);
       while (!stopping_) {
-        const absl::Time now = absl::Now();
+        const auto now = std::chrono::steady_clock::now();
         if (!timers_.empty() && timers_.begin()->first <= now) break;
         if (timers_.empty()) {
           wake_.Wait(&mu_);
         } else {
-          wake_.WaitFor(&mu_, absl::ToChronoNanoseconds(timers_.begin()->first - now));
+          wake_.WaitFor(&mu_, timers_.begin()->first - now);
         }
       }
       if (stopping_) return;

@@ -1,6 +1,7 @@
 // Time, injected: deadlines are decided by it before a task enters a turn; nothing durable depends on it.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,7 +21,8 @@ class Clock {
   virtual void RunAt(absl::Time when, std::function<void()> work) = 0;
 };
 
-// The machine's clock and one timer thread. Work that is still waiting when it goes is dropped.
+// The machine's clock and one timer thread. Work that is still waiting when it goes is dropped. A timer runs when as
+// much time has passed as there was left when it was set: the wall clock may jump meanwhile.
 class RealClock final : public Clock {
  public:
   RealClock();
@@ -33,7 +35,7 @@ class RealClock final : public Clock {
 
   Mutex mu_;
   CondVar wake_;
-  std::multimap<absl::Time, std::function<void()>> timers_ ABSL_GUARDED_BY(mu_);
+  std::multimap<std::chrono::steady_clock::time_point, std::function<void()>> timers_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

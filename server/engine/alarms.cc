@@ -8,6 +8,14 @@ std::string AlarmOf(const MemoryFigures& figures) {
   return absl::IsUnavailable(figures.why) ? kDiskAlarm : kCorruptAlarm;
 }
 
+std::map<std::string, std::string> AlarmsOf(const MemoryFigures& figures) {
+  std::map<std::string, std::string> alarms;
+  if (const std::string name = AlarmOf(figures); !name.empty()) alarms[name] = std::string(figures.why.message());
+  // A memory that failed is not audited any more, and why it failed says more.
+  if (!figures.audit.corrupt.empty()) alarms.emplace(kCorruptAlarm, figures.audit.corrupt);
+  return alarms;
+}
+
 void Alarms::Update(const std::vector<MemoryFigures>& memories) {
   MutexLock lock(&mu_);
   auto before = std::move(active_);
@@ -19,16 +27,13 @@ void Alarms::Update(const std::vector<MemoryFigures>& memories) {
       }
       continue;
     }
-    const std::string name = AlarmOf(figures);
-    if (name.empty()) continue;
-    Alarm alarm{.name = name,
-                .memory = figures.name,
-                .message = std::string(figures.why.message()),
-                .since = clock_->Now()};
-    const auto known = before.extract({figures.name, name});
-    if (!known.empty()) alarm.since = known.mapped().since;
-    if (known.empty()) on_change_(alarm, true);
-    active_[{figures.name, name}] = std::move(alarm);
+    for (const auto& [name, message] : AlarmsOf(figures)) {
+      Alarm alarm{.name = name, .memory = figures.name, .message = message, .since = clock_->Now()};
+      const auto known = before.extract({figures.name, name});
+      if (!known.empty()) alarm.since = known.mapped().since;
+      if (known.empty()) on_change_(alarm, true);
+      active_[{figures.name, name}] = std::move(alarm);
+    }
   }
   for (const auto& [key, alarm] : before) on_change_(alarm, false);
 }

@@ -1,7 +1,8 @@
 // What an operator should look at: raised and cleared by state alone, never by hand.
 //
 //   disk      the disk refuses writes of this memory; reads go on if it can be read
-//   corrupt   this memory could not be recovered, or damage was found in it; it serves nothing
+//   corrupt   this memory could not be recovered, or damage was found in it, and it serves nothing; or it serves, and
+//             the audit found that index or store differ (self_audit.h)
 //
 // Thread-safe.
 #pragma once
@@ -24,6 +25,8 @@ inline constexpr char kCorruptAlarm[] = "corrupt";
 
 // The alarm that a memory's state is; empty: none.
 std::string AlarmOf(const MemoryFigures& figures);
+// All alarms of a memory, each once, with what is to be told of it: that of its state, and what its audit found.
+std::map<std::string, std::string> AlarmsOf(const MemoryFigures& figures);
 
 struct Alarm {
   std::string name;

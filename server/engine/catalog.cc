@@ -202,8 +202,8 @@ absl::StatusOr<Catalog::Created> CatalogImpl::Existing(const std::shared_ptr<Mem
 absl::Status CatalogImpl::MakeDurable(const std::string& name, const MemoryUid& uid, const MemorySpec& spec,
                                       const Build& build, MemoryExecutor* executor) {
   // Named as a folder to remove until it is whole: a crash in between leaves nothing behind.
-  EVOKE_RETURN_IF_ERROR(Record(name, uid, spec, CatalogEntry::State::kRemoved));
-  absl::Status made = options_.data_dir->MakeMemoryFolder(uid);
+  absl::Status made = Record(name, uid, spec, CatalogEntry::State::kRemoved);
+  if (made.ok()) made = options_.data_dir->MakeMemoryFolder(uid);
   if (made.ok()) {
     made = build ? build(uid, options_.data_dir->StorePath(uid))
                  : OpenStore(uid, spec, /*create=*/true, /*read_only=*/false).status();
@@ -215,6 +215,10 @@ absl::Status CatalogImpl::MakeDurable(const std::string& name, const MemoryUid& 
   if (recovers) CloseAndWait(executor, made);
   // What cannot be taken back now is taken back at the next start.
   if (options_.data_dir->RemoveMemoryFolder(uid).ok()) Forget(uid).IgnoreError();
+  // The file system, or RocksDB on it, says so: nothing else here is unavailable.
+  if (absl::IsUnavailable(made) && !DetailOf(made)) {
+    made = MakeError(absl::StatusCode::kFailedPrecondition, std::string(made.message()), {.reason = "READ_ONLY_DISK"});
+  }
   return Annotate(made, absl::StrCat("create memory \"", name, "\""));
 }
 

@@ -65,6 +65,13 @@ void Engine::Arrived(const absl::Status& status) {
   (this->*work_->next)();
 }
 
+void Engine::Audit(AuditRequest request, Shard::Done<AuditAnswer> done) {
+  // The store would be ahead of shards that are late.
+  if (!unapplied_.empty()) return done(AuditAnswer());
+  request.at = ShardPoint();
+  shards_->Audit(std::move(request), std::move(done));
+}
+
 // --- admission -----------------------------------------------------------------------------------------------------
 
 void Engine::RunTurn(std::vector<Task> tasks, Done done) {

@@ -71,6 +71,8 @@ class Engine {
   const EngineState& state() const { return state_; }
   size_t shard_count() const { return shards_->count(); }
   void Figures(Shard::Done<std::vector<ShardFigures>> done) { shards_->Figures(std::move(done)); }
+  // Compares a slice as of the last turn. Requires: no turn is running.
+  void Audit(AuditRequest request, Shard::Done<AuditAnswer> done);
 
  private:
   struct TurnWork;

@@ -7,7 +7,8 @@
 //
 // Threads: thread-safe. Owned by the catalog through shared_ptr; calls in flight keep it alive.
 // Failure: after a failed commit every task of the turn gets UNAVAILABLE / COMMIT_UNKNOWN and the memory is recovered
-// from its store; if that cannot be opened for writing, reads go on and writes get READ_ONLY_DISK.
+// from its store; if that cannot be opened for writing, reads go on and writes get READ_ONLY_DISK until it can. Damage
+// that is found makes it FAILED.
 #pragma once
 
 #include <cstdint>
@@ -51,12 +52,22 @@ struct EngineOptions {
   uint32_t max_sessions = 1024;        // a memory
   uint32_t max_unacknowledged = 16;    // replies a session
   uint64_t max_reply_bytes = uint64_t{64} << 20;  // stored replies a memory
+  uint32_t audit_slots_per_second = 0;  // of a memory, compared with index and store in the background; 0: none
   bool ask_one_at_a_time = false;      // tests: ask shards for 1 of everything, so that second requests are exercised
   uint32_t apply_lag_turns = 0;        // tests: shards are that many turns late
   std::function<void(TurnEdge)> at_edge;  // simulation: hears of every edge, on the strand; else empty
 };
 
 enum class MemoryState : uint8_t { kLoading = 1, kServing = 2, kReadOnly = 3, kFailed = 4, kDraining = 5 };
+
+// What the audit of a memory found since the start (self_audit.h).
+struct AuditFigures {
+  uint64_t slots = 0;              // looked at
+  uint64_t passes = 0;             // over all slots
+  uint64_t index_differences = 0;  // keys that the index had wrong; repaired
+  uint64_t store_differences = 0;  // rows that are not what is served, or damaged; not repaired
+  std::string corrupt;             // what was found last; empty once a whole pass found nothing
+};
 
 // What others may know of a memory at any time, without waiting for a turn.
 struct MemoryFigures {
@@ -82,6 +93,7 @@ struct MemoryFigures {
   uint64_t mailbox_rows = 0;       // waiting now
   uint64_t mailbox_bytes = 0;      // of what waits
   uint64_t uncertified_rows = 0;   // since start
+  AuditFigures audit;
   std::vector<uint64_t> sampled_ages;  // ascending; of a sample of the live slots
 };
 

@@ -1,6 +1,7 @@
 #include "server/engine/local_shard.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -62,6 +63,10 @@ void LocalShard::Apply(std::shared_ptr<const TurnRecord> record, std::function<v
 
 void LocalShard::Figures(Done<ShardFigures> done) {
   strand_.Post([this, done = std::move(done)] { done(DoFigures()); });
+}
+
+void LocalShard::Audit(AuditRequest request, Done<AuditAnswer> done) {
+  strand_.Post([this, request = std::move(request), done = std::move(done)] { done(DoAudit(request)); });
 }
 
 absl::Status LocalShard::CheckReadPoint(const ReadPoint& at) const {
@@ -220,6 +225,42 @@ ShardFigures LocalShard::DoFigures() const {
   }
   std::sort(figures.sampled_steps.begin(), figures.sampled_steps.end());
   return figures;
+}
+
+absl::StatusOr<AuditAnswer> LocalShard::DoAudit(const AuditRequest& request) {
+  EVOKE_RETURN_IF_ERROR(CheckReadPoint(request.at));
+  AuditAnswer answer{.looked = true};
+  const uint64_t partitions = state_.map().partition_count();
+  std::vector<uint32_t> positions;
+  auto row = request.rows ? request.rows->begin() : std::vector<SlotContent>::const_iterator();
+  for (uint64_t block = request.first_block; block < request.first_block + request.blocks; ++block) {
+    const uint64_t slot = block * partitions + request.partition.value;
+    if (!state_.map().Owns(slot)) return absl::InvalidArgumentError(absl::StrCat("slot ", slot, " is not here"));
+    const uint32_t position = state_.map().PositionOf(slot);
+    positions.push_back(position);
+    if (!request.rows) continue;
+    const bool stored = row != request.rows->end() && row->state.slot == slot;
+    if (stored ? !Holds(position, *row) : table().IsLive(position)) answer.store_differs.push_back(slot);
+    if (stored) ++row;
+  }
+  for (const uint32_t position : index_->Verify(Keys(), positions)) {
+    answer.index_differs.push_back(state_.map().SlotAt(position));
+    if (table().IsLive(position)) {
+      index_->Upsert(Keys(), {&position, 1});
+    } else {
+      index_->Erase({&position, 1});
+    }
+  }
+  return answer;
+}
+
+// Bits, not numbers: -0 is not 0 here.
+bool LocalShard::Holds(uint32_t position, const SlotContent& row) const {
+  if (!table().IsLive(position)) return false;
+  const SlotFields f = table().fields(position);
+  const absl::Span<const float> key = table().key(position);
+  return f.value == row.state.value && f.written_step == row.state.written_step && f.hits == row.state.hits &&
+         key.size() == row.key.size() && std::memcmp(key.data(), row.key.data(), key.size() * sizeof(float)) == 0;
 }
 
 SlotContent LocalShard::ContentOf(uint32_t position, bool with_key) const {

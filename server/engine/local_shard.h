@@ -62,12 +62,14 @@ class LocalShard final : public Shard {
   void ReadValue(SlotsOfValueRequest request, Done<SlotsOfValue> done) override;
   void Apply(std::shared_ptr<const TurnRecord> record, std::function<void(absl::Status)> done) override;
   void Figures(Done<ShardFigures> done) override;
+  void Audit(AuditRequest request, Done<AuditAnswer> done) override;
 
   // Rows and list entries that writes have read or changed; grows by O(1) a written slot. Strand only, or
   // idle.
   uint64_t rows_touched() const { return state_.slots().rows_touched(); }
 
  private:
+  friend class LocalShardPeer;  // tests damage the index through it
   LocalShard(ShardState state, std::unique_ptr<Index> index, Scheduler* scheduler);
 
   absl::Status CheckReadPoint(const ReadPoint& at) const;
@@ -76,6 +78,8 @@ class LocalShard final : public Shard {
   absl::StatusOr<SlotsOfValue> DoReadValue(const SlotsOfValueRequest& request) const;
   absl::Status DoApply(const TurnRecord& record);
   ShardFigures DoFigures() const;
+  absl::StatusOr<AuditAnswer> DoAudit(const AuditRequest& request);
+  bool Holds(uint32_t position, const SlotContent& row) const;
 
   void SearchNeighbors(const ProposeRequest& request, Proposal* proposal);
   void NewestOfLabel(const ProposeRequest& request, Proposal* proposal) const;

@@ -31,7 +31,9 @@ constexpr absl::Duration kRefresh = absl::Seconds(1);
 }  // namespace
 
 std::shared_ptr<MemoryExecutor> MemoryExecutor::Create(Options options) {
-  return std::shared_ptr<MemoryExecutor>(new MemoryExecutor(std::move(options)));
+  std::shared_ptr<MemoryExecutor> executor(new MemoryExecutor(std::move(options)));
+  if (executor->options_.engine.audit_slots_per_second > 0) executor->GrantAuditEverySecond();
+  return executor;
 }
 
 MemoryExecutor::MemoryExecutor(Options options)
@@ -40,7 +42,11 @@ MemoryExecutor::MemoryExecutor(Options options)
       mailbox_({.rows = options_.engine.mailbox_rows,
                 .bytes = options_.engine.mailbox_bytes,
                 .turn_rows = options_.engine.max_turn_rows,
-                .turn_mutations = options_.engine.max_sessions - 1}) {
+                .turn_mutations = options_.engine.max_sessions - 1}),
+      audit_({.memory = options_.name,
+              .capacity = options_.spec.capacity,
+              .partitions = options_.spec.partitions,
+              .slots_per_second = options_.engine.audit_slots_per_second}) {
   MutexLock lock(&mu_);
   figures_.name = options_.name;
   figures_.uid = options_.uid;
@@ -111,7 +117,7 @@ void MemoryExecutor::Submit(Task task) {
 
 void MemoryExecutor::PumpSoon() {
   const bool has_work = replacement_ || reopen_wanted_;
-  const bool has_tasks = state_ != MemoryState::kFailed && (refresh_wanted_ || mailbox_.due());
+  const bool has_tasks = state_ != MemoryState::kFailed && (refresh_wanted_ || audit_granted_ || mailbox_.due());
   if (pumping_ || state_ == MemoryState::kLoading || !(has_work || has_tasks)) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this] { Pump(); });
@@ -147,7 +153,7 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
 void MemoryExecutor::Pump() {
   std::vector<Refused> refused;
   std::vector<Task> turn;
-  bool reopen = false, refresh = false;
+  bool reopen = false, refresh = false, audit = false;
   std::optional<Replacement> replacement;
   {
     MutexLock lock(&mu_);
@@ -155,14 +161,20 @@ void MemoryExecutor::Pump() {
     if (!replacement) reopen = std::exchange(reopen_wanted_, false);
     if (!replacement && !reopen) refresh = std::exchange(refresh_wanted_, false);
     if (!replacement && !reopen && !refresh) {
-      turn = TakeTurn(&refused);
-      if (turn.empty()) pumping_ = false;
+      if (std::exchange(audit_granted_, false)) audit_.Grant(options_.clock->Now());
+      const bool audit_due = audit_.due() && closed_.ok() && state_ != MemoryState::kFailed;
+      audit = audit_due && !audit_was_last_;
+      if (!audit) turn = TakeTurn(&refused);
+      audit |= audit_due && turn.empty();
+      audit_was_last_ = audit;
+      if (turn.empty() && !audit) pumping_ = false;
     }
   }
   if (replacement) return Replace(*std::move(replacement));
   if (reopen) return options_.io->Post([self = shared_from_this(), this] { Reopen(); });
   if (refresh) return RefreshFigures();
   for (Refused& r : refused) r.task.Fail(r.why);
+  if (audit) return Audit();
   if (turn.empty()) return MaybeClosed();
   engine_->RunTurn(std::move(turn), [self = shared_from_this(), this](absl::Status status) { TurnDone(status); });
 }
@@ -250,6 +262,43 @@ void MemoryExecutor::RefreshFigures() {
     }
     strand_.Post([self, this] { Pump(); });
   });
+}
+
+// --- audit ---------------------------------------------------------------------------------------------------------
+
+void MemoryExecutor::GrantAuditEverySecond() {
+  options_.clock->RunAt(options_.clock->Now() + absl::Seconds(1), [weak = weak_from_this(), this] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    {
+      MutexLock lock(&mu_);
+      if (!closed_.ok()) return;
+      audit_granted_ = true;
+      PumpSoon();
+    }
+    GrantAuditEverySecond();
+  });
+}
+
+// Between turns, like a refresh: table and store are at the same turn.
+void MemoryExecutor::Audit() {
+  const bool stored = options_.spec.durability != SpecDurability::kMemory;
+  audit_.RunSlice({.store = stored ? store_.get() : nullptr,
+                   .io = options_.io,
+                   .strand = &strand_,
+                   .ask = [this](AuditRequest request, Shard::Done<AuditAnswer> done) {
+                     engine_->Audit(std::move(request), std::move(done));
+                   }},
+                  [self = shared_from_this(), this] {
+                    bool changed;
+                    {
+                      MutexLock lock(&mu_);
+                      changed = figures_.audit.corrupt != audit_.figures().corrupt;
+                      figures_.audit = audit_.figures();
+                    }
+                    if (changed && options_.on_state_change) options_.on_state_change();
+                    Pump();
+                  });
 }
 
 MemoryFigures MemoryExecutor::figures() const {

@@ -18,6 +18,7 @@
 #include "server/engine/executor.h"
 #include "server/engine/mailbox.h"
 #include "server/engine/recovery.h"
+#include "server/engine/self_audit.h"
 #include "storage/slot_store.h"
 #include "storage/turn_log.h"
 
@@ -84,6 +85,8 @@ class MemoryExecutor final : public Executor {
   void SetState(MemoryState state, absl::Status why);
   void Publish();
   void RefreshFigures();
+  void Audit();
+  void GrantAuditEverySecond();
   void AwaitTurn(Task task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ExpireWaiting();
   void MaybeClosed();
@@ -106,6 +109,11 @@ class MemoryExecutor final : public Executor {
   bool refresh_wanted_ ABSL_GUARDED_BY(mu_) = false;  // before the next turn
   bool reopen_wanted_ ABSL_GUARDED_BY(mu_) = false;   // as above
   absl::Duration reopen_after_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();
+
+  bool audit_granted_ ABSL_GUARDED_BY(mu_) = false;   // a second has passed since the last grant
+
+  SelfAudit audit_;            // strand only
+  bool audit_was_last_ = false;  // strand only: turns and slices alternate when both are due
 
   // Strand only, and the recovering thread while `state_` is kLoading.
   std::unique_ptr<SlotStore> reopened_;  // what the next recovery takes instead of opening one

@@ -94,6 +94,23 @@ struct SlotsOfValue {
   ValueCount count;                // over the whole shard
 };
 
+// A run of slots of one partition, block * P + partition, to be compared with each other as they are in table, index
+// and store.
+struct AuditRequest {
+  ReadPoint at;
+  Partition partition;
+  uint64_t first_block = 0;
+  uint64_t blocks = 0;
+  // The rows that the store has of these slots, ascending; nothing: they are not to be compared. Without row_hash.
+  std::optional<std::vector<SlotContent>> rows;
+};
+
+struct AuditAnswer {
+  bool looked = false;                   // false: it could not be looked at now
+  std::vector<uint64_t> index_differs;   // slots whose key the index had wrong; it has it right now
+  std::vector<uint64_t> store_differs;   // slots that the store has otherwise, more, or not
+};
+
 // Figures of a shard for metrics and Describe; taken between its calls.
 struct ShardFigures {
   Turn turn;
@@ -120,6 +137,9 @@ class Shard {
   virtual void Apply(std::shared_ptr<const TurnRecord> record, std::function<void(absl::Status)> done) = 0;
 
   virtual void Figures(Done<ShardFigures> done) = 0;
+
+  // Repairs the index where it differs from the table; changes nothing else.
+  virtual void Audit(AuditRequest request, Done<AuditAnswer> done) { done(AuditAnswer()); }
 };
 
 }  // namespace evoke

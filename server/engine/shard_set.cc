@@ -119,4 +119,9 @@ void ShardSet::Figures(Shard::Done<std::vector<ShardFigures>> done) {
   }
 }
 
+void ShardSet::Audit(AuditRequest request, Shard::Done<AuditAnswer> done) {
+  Shard& shard = *shards_[shard_of_[request.partition.value]];
+  shard.Audit(std::move(request), std::move(done));
+}
+
 }  // namespace evoke

@@ -31,6 +31,8 @@ class ShardSet {
   void ReadValue(const SlotsOfValueRequest& request, Shard::Done<SlotsOfValue> done);
   void Apply(std::shared_ptr<const TurnRecord> record, std::function<void(absl::Status)> done);
   void Figures(Shard::Done<std::vector<ShardFigures>> done);
+  // Asks the one shard that owns the partition.
+  void Audit(AuditRequest request, Shard::Done<AuditAnswer> done);
 
  private:
   const std::vector<std::unique_ptr<Shard>> shards_;

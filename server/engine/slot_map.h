@@ -31,6 +31,7 @@ class SlotMap {
 
   // Positions of the shard; 0 when all its partitions lie beyond a tiny memory.
   uint32_t capacity() const { return capacity_; }
+  uint64_t partition_count() const { return partition_count_; }
   bool Owns(uint64_t slot) const {
     return slot < slot_count_ && rank_of_[slot % partition_count_] != kNotOwned;
   }

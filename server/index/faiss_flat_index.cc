@@ -207,6 +207,22 @@ void FaissFlatIndex::Rebuild(const KeyMatrixView& keys) {
   }
 }
 
+std::vector<uint32_t> FaissFlatIndex::Verify(const KeyMatrixView& keys, absl::Span<const uint32_t> positions) const {
+  std::vector<uint32_t> differ;
+  if (!usable_) return differ;  // there is no copy
+  const std::vector<float> zeros(dim_, 0.0f);
+  for (const uint32_t position : positions) {
+    const uint32_t s = position / segment_rows_;
+    const bool held = s < segments_.size() && position % segment_rows_ < segments_[s]->ntotal;
+    const bool live = position < keys.rows && keys.IsLive(position);
+    const float* expected = live ? keys.data + size_t{position} * keys.stride : zeros.data();
+    const float* copy = held ? segments_[s]->get_xb() + size_t{position % segment_rows_} * dim_ : nullptr;
+    const bool same = held ? std::memcmp(copy, expected, sizeof(float) * dim_) == 0 : !live;
+    if (!same) differ.push_back(position);
+  }
+  return differ;
+}
+
 uint64_t FaissFlatIndex::MemoryBytes() const {
   uint64_t bytes = 0;
   for (const auto& segment : segments_) bytes += segment->codes.size() + sizeof(*segment);

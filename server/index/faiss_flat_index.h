@@ -34,6 +34,7 @@ class FaissFlatIndex final : public Index, private ScoreSource {
   void Upsert(const KeyMatrixView& keys, absl::Span<const uint32_t> positions) override;
   void Erase(absl::Span<const uint32_t> positions) override;
   void Rebuild(const KeyMatrixView& keys) override;
+  std::vector<uint32_t> Verify(const KeyMatrixView& keys, absl::Span<const uint32_t> positions) const override;
 
   bool exact() const override { return true; }
   std::string_view name() const override { return "faiss_flat"; }

@@ -74,6 +74,10 @@ class Index {
   // Forgets everything and takes the live keys of `keys` anew (Clear, recovery).
   virtual void Rebuild(const KeyMatrixView& keys) = 0;
 
+  // Of these positions, those that the index holds otherwise than `keys` has them: a key with other bits, or one that
+  // is live no more. Upsert and Erase make them right. Approximate indexes say what they can of their own copies.
+  virtual std::vector<uint32_t> Verify(const KeyMatrixView&, absl::Span<const uint32_t>) const { return {}; }
+
   virtual bool exact() const = 0;
   virtual std::string_view name() const = 0;  // as in the configuration: "flat", "faiss_flat"
   virtual uint64_t MemoryBytes() const = 0;   // own allocations, without the shard's key matrix

@@ -78,8 +78,13 @@ std::vector<prometheus::MetricFamily> MemoryGauges(
     add(Metric::kRamBytes, figures.ram_bytes);
     add(Metric::kStoredBytes, figures.stored_bytes);
     add(Metric::kUncertifiedRows, figures.uncertified_rows);
+    add(Metric::kAuditSlots, figures.audit.slots);
+    gauges.Add(Metric::kAuditDifferences, {{"memory", label}, {"what", "index"}},
+               static_cast<double>(figures.audit.index_differences));
+    gauges.Add(Metric::kAuditDifferences, {{"memory", label}, {"what", "store"}},
+               static_cast<double>(figures.audit.store_differences));
     for (const char* alarm : {kDiskAlarm, kCorruptAlarm}) {
-      gauges.Add(Metric::kAlarmActive, {{"alarm", alarm}, {"memory", label}}, AlarmOf(figures) == alarm);
+      gauges.Add(Metric::kAlarmActive, {{"alarm", alarm}, {"memory", label}}, AlarmsOf(figures).count(alarm));
     }
     if (label == kOtherMemory) continue;
     add(Metric::kStep, figures.step.value);

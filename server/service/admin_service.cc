@@ -25,12 +25,6 @@ constexpr Method kDeleteMemory{"AdminService/DeleteMemory", true};
 constexpr Method kStateHash{"AdminService/StateHash"};
 constexpr Method kStatus{"AdminService/Status"};
 
-absl::Status NotAppliedError(const char* what) {
-  return MakeError(absl::StatusCode::kDeadlineExceeded,
-                   absl::StrCat("the deadline passed before the turn of this ", what),
-                   {.reason = "NOT_APPLIED"});
-}
-
 // What a memory that is still loading, or could not be recovered, can say of itself without a turn.
 bool IsInspectable(MemoryState state) {
   return state != MemoryState::kLoading && state != MemoryState::kFailed;
@@ -93,7 +87,7 @@ grpc::ServerUnaryReactor* AdminService::CreateMemory(grpc::CallbackServerContext
   shared_->admin->Post([rpc, shared = shared_, name = request.name(), spec = *spec, uid = *uid,
                         if_not_exists = request.if_not_exists()] {
     if (shared->draining.load()) return rpc->Refuse(DrainingError());
-    if (absl::Now() >= rpc->deadline()) return rpc->Fail(NotAppliedError("create"));
+    if (const absl::Status over = rpc->WhyOver(); !over.ok()) return rpc->Refuse(over);
     absl::StatusOr<Catalog::Created> created = shared->catalog->Create(name, spec, uid, if_not_exists);
     if (!created.ok()) return rpc->Fail(created.status());
     v1::CreateMemoryResponse response;
@@ -182,7 +176,7 @@ grpc::ServerUnaryReactor* AdminService::DeleteMemory(grpc::CallbackServerContext
   }
   shared_->admin->Post([rpc, shared = shared_, name = request.name(), uid = *uid] {
     if (shared->draining.load()) return rpc->Refuse(DrainingError());
-    if (absl::Now() >= rpc->deadline()) return rpc->Fail(NotAppliedError("delete"));
+    if (const absl::Status over = rpc->WhyOver(); !over.ok()) return rpc->Refuse(over);
     absl::StatusOr<MemoryUid> deleted = shared->catalog->Delete(name, uid);
     if (!deleted.ok()) return rpc->Fail(deleted.status());
     v1::DeleteMemoryResponse response;

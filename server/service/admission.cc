@@ -9,11 +9,20 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/base/errors.h"
 #include "server/base/status_macros.h"
 #include "server/service/access.h"
 
 namespace evoke {
+
+absl::Status WhyOver(absl::Time deadline, absl::Time now, bool cancelled) {
+  if (now >= deadline) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "the deadline passed before anything was done for the request",
+                     {.reason = "NOT_APPLIED"});
+  }
+  return cancelled ? absl::CancelledError("the caller has gone") : absl::OkStatus();
+}
 
 absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
                    const grpc::ByteBuffer& request, google::protobuf::Message* message, Admitted* admitted) {
@@ -23,6 +32,7 @@ absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& 
     return TooLarge("request", absl::StrCat("bytes of a ", message->GetDescriptor()->name()), request.Length(),
                     shared.limits->max_message_bytes);
   }
+  EVOKE_RETURN_IF_ERROR(WhyOver(DeadlineOf(context), absl::Now(), context.IsCancelled()));
   grpc::ByteBuffer bytes(request);  // shares the slices
   if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&bytes, message).ok()) {
     return BadArgument(
@@ -32,7 +42,8 @@ absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& 
   for (const std::string& memory : admitted->memories) {
     EVOKE_RETURN_IF_ERROR(AuthorizeMemory(*admitted->principal, memory));
   }
-  return absl::OkStatus();
+  // Reading a large request takes its time, and what follows takes more.
+  return WhyOver(DeadlineOf(context), absl::Now(), context.IsCancelled());
 }
 
 absl::Status ForClient(const ServiceContext& shared, const absl::Status& status, std::string_view method) {

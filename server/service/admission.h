@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "server/service/service_context.h"
 
 namespace evoke {
@@ -28,12 +29,15 @@ struct Admitted {
 
 // Fills `message` from the bytes. UNAUTHENTICATED or PERMISSION_DENIED for who may not call this method or name these
 // memories (access.h), before a byte of the request is looked at where that is enough; BAD_ARGUMENT for bytes that are
-// no such message, TOO_LARGE for too many of them. `admitted` is filled as far as it came.
+// no such message, TOO_LARGE for too many of them; what WhyOver says, before the bytes are read and after. `admitted` is filled as far as it came.
 absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
                    const grpc::ByteBuffer& request, google::protobuf::Message* message, Admitted* admitted);
 
 // What the client is told of a failure: for a bug of ours an id, under which the log says what happened.
 absl::Status ForClient(const ServiceContext& shared, const absl::Status& status, std::string_view method);
+
+// OK while somebody waits for the answer: DEADLINE_EXCEEDED / NOT_APPLIED, or CANCELLED.
+absl::Status WhyOver(absl::Time deadline, absl::Time now, bool cancelled);
 
 // When nobody waits any more: at the call's deadline, by the wall clock.
 absl::Time DeadlineOf(const grpc::ServerContextBase& context);

@@ -53,6 +53,7 @@ absl::Status DrainingError() {
                    {.reason = "DRAINING"});
 }
 
+// gRPC calls an expired call cancelled too, so the deadline is looked at first.
 UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::CallbackServerContext* context,
                      grpc::ByteBuffer* reply)
     : method_(method),
@@ -71,6 +72,8 @@ bool UnaryCall::Parse(const grpc::ByteBuffer& request, google::protobuf::Message
   if (!admitted.ok()) Refuse(admitted);
   return admitted.ok();
 }
+
+absl::Status UnaryCall::WhyOver() const { return evoke::WhyOver(deadline_, absl::Now(), context_->IsCancelled()); }
 
 void UnaryCall::Reply(const google::protobuf::Message& message) {
   bool own_buffer;
@@ -92,7 +95,7 @@ void UnaryCall::Fail(const absl::Status& status) { Conclude(ForClient(*shared_, 
 void UnaryCall::Refuse(const absl::Status& status, std::string_view memory) {
   if (shared_->observer != nullptr) {
     const std::optional<ErrorDetail> detail = DetailOf(status);
-    shared_->observer->OnRefused(memory, detail ? detail->reason : "INTERNAL");
+    shared_->observer->OnRefused(memory, detail ? detail->reason : absl::StatusCodeToString(status.code()));
   }
   Fail(status);
 }

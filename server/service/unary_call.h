@@ -42,6 +42,10 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void Fail(const absl::Status& status);
   void Refuse(const absl::Status& status, std::string_view memory = {});
 
+  // OK while somebody waits for the answer: DEADLINE_EXCEEDED / NOT_APPLIED when the deadline has passed, CANCELLED when
+  // the caller has gone. To be asked before work that may be long. Requires: neither Reply nor Fail was called.
+  absl::Status WhyOver() const;
+
   // Who calls. Requires: Parse returned true.
   const Principal& principal() const { return *admitted_.principal; }
   absl::Time deadline() const { return deadline_; }

@@ -157,5 +157,23 @@ TEST(AlarmsTest, AreToldOfOnceWhenRaisedAndOnceWhenCleared) {
   EXPECT_TRUE(alarms.Active().empty());
 }
 
+TEST(AlarmsTest, WhatAnAuditFoundIsAnAlarmBesideThatOfTheDisk) {
+  ManualClock clock;
+  Alarms alarms(&clock, [](const Alarm&, bool) {});
+  MemoryFigures a{.name = "a", .state = MemoryState::kServing, .audit = {.corrupt = "slots 5 differ"}};
+  alarms.Update({a});
+  ASSERT_EQ(alarms.Active().size(), 1u);
+  EXPECT_EQ(alarms.Active()[0].name, kCorruptAlarm);
+  EXPECT_EQ(alarms.Active()[0].message, "slots 5 differ");
+  a.state = MemoryState::kReadOnly;
+  a.why = absl::UnavailableError("no space");
+  alarms.Update({a});
+  EXPECT_EQ(alarms.Active().size(), 2u);
+  a.audit.corrupt.clear();
+  alarms.Update({a});
+  ASSERT_EQ(alarms.Active().size(), 1u);
+  EXPECT_EQ(alarms.Active()[0].name, kDiskAlarm);
+}
+
 }  // namespace
 }  // namespace evoke::testing

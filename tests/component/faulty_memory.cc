@@ -176,6 +176,12 @@ std::string FaultyMemory::Train() {
   return "OK";
 }
 
+std::string FaultyMemory::Resend() {
+  Answer<std::string> answer;
+  executor_->Submit(NextTask(&answer));
+  return answer.Reason();
+}
+
 void FaultyMemory::TrainUntilOk() {
   for (std::string answer = Train(); answer != "OK"; answer = Train()) {
     ASSERT_TRUE(answer == "COMMIT_UNKNOWN" || answer == "LOADING") << answer;

@@ -80,6 +80,8 @@ class FaultyMemory {
   // The next mutation; or, when the outcome of the last one is not known, that one again. Returns "OK", or why not.
   std::string Train();
   void TrainUntilOk();
+  // The last acknowledged mutation once more, as a client sends it that never heard.
+  std::string Resend();
   // A query of one row; "OK", or why not. With `payloads` of everything near.
   std::string Query(bool payloads = false);
   // Lets the clock run meanwhile, for the timers.

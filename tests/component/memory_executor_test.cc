@@ -52,6 +52,21 @@ class Answer {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
+// Counts what entered turns.
+class CountingProbe final : public EngineProbe {
+ public:
+  CountingProbe(std::atomic<uint32_t>* tasks, std::atomic<uint32_t>* rows) : tasks_(*tasks), rows_(*rows) {}
+  void OnTurn(const TurnReport& report) override {
+    tasks_ += report.tasks;
+    rows_ += report.rows;
+  }
+  void OnRejected(std::string_view) override {}
+
+ private:
+  std::atomic<uint32_t>& tasks_;
+  std::atomic<uint32_t>& rows_;
+};
+
 class MemoryExecutorTest : public ::testing::Test {
  protected:
   MemoryExecutorTest() {
@@ -72,7 +87,8 @@ class MemoryExecutorTest : public ::testing::Test {
                                        .io = &io_,
                                        .clock = &clock,
                                        .cores = 2,
-                                       .open_store = [this](bool read_only) { return Open(read_only); }});
+                                       .open_store = [this](bool read_only) { return Open(read_only); },
+                                       .probe = std::move(probe)});
     executor->Recover();
     ASSERT_EQ(executor->figures().state, MemoryState::kServing) << executor->figures().why;
   }
@@ -147,12 +163,21 @@ class MemoryExecutorTest : public ::testing::Test {
     while (executor->figures().state != state) std::this_thread::yield();
   }
 
+  // Lets time pass until the audit has been over all slots so many times.
+  void AwaitAuditPasses(uint64_t passes) {
+    while (executor->figures().audit.passes < passes) {
+      clock.Advance(absl::Seconds(1));
+      std::this_thread::yield();
+    }
+  }
+
   const MemorySpec spec{.key_dim = 4, .capacity = 8, .partitions = 4, .durability = SpecDurability::kWal};
   std::shared_ptr<SharedFaults> faults = std::make_shared<SharedFaults>();
   ManualClock clock;
   ThreadPool compute_{"compute", 2};
   ThreadPool io_{"io", 2};
   std::string path_;
+  std::unique_ptr<EngineProbe> probe;  // of the next Start
   std::shared_ptr<MemoryExecutor> executor;
 };
 
@@ -241,6 +266,33 @@ TEST_F(MemoryExecutorTest, AStoreThatCannotBeWrittenIsStillRead) {
   EXPECT_EQ(Train(1, 0), "turn 1");  // a read
 }
 
+TEST_F(MemoryExecutorTest, ItWritesAgainByItselfOnceItsStoreCanBeWritten) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->open_for_writing_fails = true;
+  faults->next_commit = SharedFaults::Commit::kFailsAfter;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  AwaitState(MemoryState::kReadOnly);
+  faults->open_for_writing_fails = false;
+  while (executor->figures().state != MemoryState::kServing) {
+    clock.Advance(absl::Milliseconds(500));
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(Train(2, 2), "turn 2");
+  EXPECT_EQ(Inspect().state.step, Step(2));
+}
+
+TEST_F(MemoryExecutorTest, DamageThatACommitMeetsFailsTheMemoryInsteadOfReloadingItForEver) {
+  Start();
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->next_commit = SharedFaults::Commit::kFindsDamage;
+  EXPECT_EQ(Train(2, 2), "COMMIT_UNKNOWN");
+  EXPECT_EQ(Train(2, 2), "CORRUPT_MEMORY");
+  EXPECT_EQ(Train(1, 0), "CORRUPT_MEMORY");
+  EXPECT_EQ(executor->figures().state, MemoryState::kFailed);
+  EXPECT_EQ(executor->figures().why.message(), "injected: 000007.sst");
+}
+
 TEST_F(MemoryExecutorTest, AFullMailboxRefusesWithADelay) {
   Start({.shards = 1, .mailbox_rows = 4});
   faults->commits_wait = true;
@@ -305,6 +357,47 @@ TEST_F(MemoryExecutorTest, AGreedyClientIsRefusedBeforeAPoliteOneIs) {
   EXPECT_EQ(polite.Reason(), "OK");
 }
 
+// --- audit ---------------------------------------------------------------------------------------------------------
+
+TEST_F(MemoryExecutorTest, AnAuditOfASoundMemoryCountsNothingAndLetsTurnsPass) {
+  Start({.shards = 2, .audit_slots_per_second = 4});
+  for (uint64_t n = 1; n <= 12; ++n) {
+    EXPECT_EQ(Train(static_cast<int64_t>(n), n), "turn " + std::to_string(n));
+    clock.Advance(absl::Seconds(30));
+  }
+  AwaitAuditPasses(2);
+  EXPECT_GE(executor->figures().audit.slots, 16u);
+  EXPECT_EQ(executor->figures().audit.store_differences + executor->figures().audit.index_differences, 0u);
+  EXPECT_EQ(executor->figures().audit.corrupt, "");
+}
+
+TEST_F(MemoryExecutorTest, ARowThatTheStoreHasOtherwiseIsFoundAndCountedAndStillServedAsItWas) {
+  Start({.shards = 2, .index = "faiss_flat", .audit_slots_per_second = 1000});
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->slot_with_other_value = 0;
+  AwaitAuditPasses(1);
+  EXPECT_EQ(executor->figures().audit.store_differences, 1u);
+  EXPECT_NE(executor->figures().audit.corrupt.find("slots 0;"), std::string::npos);
+  EXPECT_EQ(executor->figures().state, MemoryState::kServing);
+  Answer<QueryReply> query;
+  executor->Submit(Query(1, &query));
+  EXPECT_EQ(query.Wait()->values[0], 1);
+  faults->slot_with_other_value = -1;
+  AwaitAuditPasses(2);
+  EXPECT_EQ(executor->figures().audit.store_differences, 1u);
+  EXPECT_EQ(executor->figures().audit.corrupt, "");
+}
+
+TEST_F(MemoryExecutorTest, ARowThatTheStoreCannotReadIsFound) {
+  Start({.shards = 2, .audit_slots_per_second = 1000});
+  ASSERT_EQ(Train(1, 1), "turn 1");
+  faults->slots_are_damaged = true;
+  AwaitAuditPasses(1);
+  EXPECT_GE(executor->figures().audit.store_differences, 1u);
+  EXPECT_NE(executor->figures().audit.corrupt.find("checksum"), std::string::npos);
+  EXPECT_EQ(Train(2, 2), "turn 2");
+}
+
 TEST_F(MemoryExecutorTest, ExpiredAndCancelledTasksDoNoWork) {
   Start();
   faults->commits_wait = true;
@@ -323,6 +416,50 @@ TEST_F(MemoryExecutorTest, ExpiredAndCancelledTasksDoNoWork) {
   EXPECT_EQ(cancelled.Wait().status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(Inspect().state.step, Step(1));
   EXPECT_EQ(Train(2, 2), "turn 2");  // neither consumed its number
+}
+
+TEST_F(MemoryExecutorTest, ACancelledCallThatWaitsReachesNoTurn) {
+  std::atomic<uint32_t> tasks{0}, rows{0};
+  probe = std::make_unique<CountingProbe>(&tasks, &rows);
+  Start();
+  faults->commits_wait = true;
+  Answer<std::string> first;
+  executor->Submit(Observe(1, 1, &first));
+  while (faults->commits == 0) std::this_thread::yield();
+  std::vector<Answer<std::string>> gone(10);
+  std::vector<Answer<QueryReply>> gone_queries(10);
+  std::atomic<bool> cancelled{false};
+  for (int i = 0; i < 10; ++i) {
+    Task mutation = Observe(2, 2 + i, &gone[i], 50);
+    Task query = Query(1, &gone_queries[i]);
+    mutation.cancelled = query.cancelled = [&] { return cancelled.load(); };
+    executor->Submit(std::move(mutation));
+    executor->Submit(std::move(query));
+  }
+  cancelled = true;
+  faults->commits_wait = false;
+  for (auto& answer : gone) EXPECT_EQ(answer.Wait().status().code(), absl::StatusCode::kCancelled);
+  for (auto& answer : gone_queries) EXPECT_EQ(answer.Wait().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(Train(2, 2), "turn 2");  // and no number was consumed
+  Close();  // every turn has reported
+  EXPECT_EQ(tasks, 2u);
+  EXPECT_EQ(rows, 2u);
+}
+
+TEST_F(MemoryExecutorTest, ATaskThatWaitsForATurnIsLetGoWhenItsCallerIsGone) {
+  Start();
+  Answer<std::string> waiting;
+  std::atomic<bool> cancelled{false};
+  Task task = Observe(1, 0, &waiting);
+  task.min_turn = 9;
+  task.cancelled = [&] { return cancelled.load(); };
+  executor->Submit(std::move(task));
+  Inspect();  // the task has been through a turn's door by now
+  EXPECT_EQ(executor->figures().mailbox_rows, 1u);
+  cancelled = true;
+  Inspect();
+  EXPECT_EQ(waiting.Wait().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(executor->figures().mailbox_rows, 0u);
 }
 
 TEST_F(MemoryExecutorTest, ATaskWaitsForTheTurnThatItRequires) {

@@ -192,6 +192,20 @@ TEST(ExporterTest, RefusalsAreCountedByMemoryAndReason) {
               HasSubstr("evoke_rejected_total{memory=\"\",reason=\"MEMORY_NOT_FOUND\"} 2\n"));
 }
 
+TEST(ExporterTest, WhatTheAuditFoundIsCountedAndRaisesTheAlarm) {
+  Exporter exporter({});
+  const auto probe = exporter.MakeProbe("faces");
+  MemoryFigures figures = Figures("faces");
+  figures.audit = {.slots = 100, .index_differences = 2, .store_differences = 3, .corrupt = "slot 5"};
+  exporter.ReadFigures([&] { return std::vector{figures}; });
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_audit_slots_total{memory=\"faces\"} 100\n"));
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_audit_differences_total{memory=\"faces\",what=\"index\"} 2\n"));
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_audit_differences_total{memory=\"faces\",what=\"store\"} 3\n"));
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"corrupt\",memory=\"faces\"} 1\n"));
+  figures.audit.corrupt.clear();
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"corrupt\",memory=\"faces\"} 0\n"));
+}
+
 TEST(ExporterTest, FiguresAreReadWhenScraped) {
   Exporter exporter({});
   const auto probe = exporter.MakeProbe("faces");

@@ -31,8 +31,8 @@ std::vector<std::string> ServerProcess::Argv() const {
 }
 
 void ServerProcess::Launch() {
-  process_ =
-      std::make_unique<ChildProcess>(ChildProcess::Command{.argv = Argv(), .err = folder_.File("log")});
+  process_ = std::make_unique<ChildProcess>(
+      ChildProcess::Command{.argv = Argv(), .environment = environment_, .err = folder_.File("log")});
 }
 
 bool ServerProcess::AwaitServing() {

@@ -11,9 +11,11 @@
 // started it ends).
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evoke/client.h"
@@ -31,6 +33,9 @@ class ServerProcess {
   explicit ServerProcess(std::vector<std::string> flags = {}) : flags_(std::move(flags)) {}
   // On failure prints what the server wrote.
   ~ServerProcess();
+
+  // Of the runs from now on.
+  void SetEnvironment(std::map<std::string, std::string> variables) { environment_ = std::move(variables); }
 
   // Starts it, and waits until every memory is recovered. Ends the test program when that does not come
   // about.
@@ -65,6 +70,7 @@ class ServerProcess {
   std::string NumberAfter(const std::string& before) const;
 
   const std::vector<std::string> flags_;
+  std::map<std::string, std::string> environment_;
   const TestFolder folder_;
   std::unique_ptr<ChildProcess> process_;
 };

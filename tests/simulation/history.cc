@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "server/memory/outcome.h"
@@ -117,6 +118,10 @@ void History::Written(const TurnRecord& record) {
   EXPECT_EQ(record.live_after, memory->live());
   EXPECT_EQ(record.state_hash.ToString(), memory->StateHash().ToString());
   next.sessions.Apply(record, options_.sessions);
+  for (const auto& [id, session] : next.sessions.known) {
+    const auto first = session.replies.lower_bound(claimed_[id]);
+    EXPECT_LE(std::distance(first, session.replies.end()), options_.sessions.unacknowledged);
+  }
   next.memory = std::move(memory);
   next.chain = EncodeTurnRecord(record).chain;
   next.record = std::make_shared<TurnRecord>(record);

@@ -5,9 +5,17 @@
 #include "tests/simulation/simulation.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
 
 namespace evoke::testing {
 namespace {
@@ -24,18 +32,44 @@ constexpr uint64_t kSeeds = 25;
 constexpr uint64_t kSeeds = 100;
 #endif
 
+// How to have the seed at hand again; also for a check that fails, or worse, inside the engine.
+std::string g_again;
+
+void TellSeed() {
+  if (write(STDERR_FILENO, g_again.data(), g_again.size()) < 0) return;
+}
+
+extern "C" void TellSeedAndDie(int signal) {
+  TellSeed();
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+void TellSeedWhenItDies() {
+  std::signal(SIGABRT, TellSeedAndDie);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_set_death_callback(TellSeed);
+#else
+  std::signal(SIGSEGV, TellSeedAndDie);
+#endif
+}
+
 TEST(SimulationTest, EveryReplyAndEveryRecoveredStateIsTheOraclesUnderCrashAndFault) {
   const uint64_t first = FromEnvironment("EVOKE_TEST_SEED", 1);
   const uint64_t count = FromEnvironment("EVOKE_SIMULATION_SEEDS", kSeeds);
   Simulation::Totals totals;
+  uint64_t traces = 0;  // equal on every machine
+  TellSeedWhenItDies();
   for (uint64_t seed = first; seed < first + count; ++seed) {
+    g_again = absl::StrCat("seed ", seed, " failed after ", seed - first,
+                           " that passed; again: EVOKE_TEST_SEED=", seed,
+                           " EVOKE_SIMULATION_SEEDS=1 simulation_test --gtest_filter='*Oracle*'\n");
     Simulation simulation(seed);
     simulation.Run();
     totals += simulation.totals();
+    traces ^= simulation.trace();
     if (HasFailure()) {
-      FAIL() << simulation.Story() << "seed " << seed << " failed after " << seed - first
-             << " that passed; again: EVOKE_TEST_SEED=" << seed
-             << " EVOKE_SIMULATION_SEEDS=1 simulation_test --gtest_filter='*Oracle*'";
+      FAIL() << simulation.Story() << g_again;
     }
   }
   if (count >= 100) {  // else chance may have left one out
@@ -43,8 +77,9 @@ TEST(SimulationTest, EveryReplyAndEveryRecoveredStateIsTheOraclesUnderCrashAndFa
       EXPECT_GT(totals.deaths[where], 0u) << "nobody died here: " << where;
     }
   }
-  std::printf("%llu seeds from %llu: %s\n", static_cast<unsigned long long>(count),
-              static_cast<unsigned long long>(first), totals.ToString().c_str());
+  std::printf("%llu seeds from %llu: %s; traces %016llx\n", static_cast<unsigned long long>(count),
+              static_cast<unsigned long long>(first), totals.ToString().c_str(),
+              static_cast<unsigned long long>(traces));
 }
 
 TEST(SimulationTest, ASeedIsTheSameRunEveryTime) {

@@ -114,6 +114,9 @@ ServerStatus FromProto(const v1::StatusResponse& proto) {
                                  .max_open_exports = limits.max_open_exports(),
                                  .max_metadata_bytes = limits.max_metadata_bytes()}};
   for (const v1::MemoryDescription& memory : proto.memories()) status.memories.push_back(FromProto(memory));
+  for (const v1::Alarm& alarm : proto.alarms()) {
+    status.alarms.push_back({alarm.name(), alarm.memory(), alarm.message(), alarm.active_seconds()});
+  }
   return status;
 }
 

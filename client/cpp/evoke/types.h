@@ -119,6 +119,14 @@ struct MemoryPlan {
   uint64_t planned_bytes = 0;        // for the memories that there are
 };
 
+// What an operator should look at: "disk" (writes are refused) or "corrupt" (nothing is served).
+struct Alarm {
+  std::string name;
+  std::string memory;
+  std::string message;
+  double active_seconds = 0;
+};
+
 struct ServerStatus {
   std::string version;
   Id128 instance;
@@ -128,6 +136,7 @@ struct ServerStatus {
   std::string arithmetic_fingerprint;  // equal ones give equal bits
   Limits limits;
   std::vector<MemoryDescription> memories;  // ascending name
+  std::vector<Alarm> alarms;                // that are active; empty when all is well
 };
 
 }  // namespace evoke::client

@@ -321,6 +321,31 @@ TEST_P(IndexTest, LongKeysWidenTheBound) {
   ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 100));
 }
 
+TEST_P(IndexTest, VerifyFindsWhatItsOwnCopyHasOtherwise) {
+  constexpr uint32_t kDim = 8;
+  std::mt19937_64 random = SeededGenerator();
+  Keys keys(9000, kDim);  // several segments
+  for (uint32_t p = 0; p < 9000; p += 2) keys.Set(p, Unit(random, kDim));
+  const auto index = Make(kDim, 9000);
+  index->Rebuild(keys.View());
+  std::vector<uint32_t> all(9000);
+  for (uint32_t p = 0; p < 9000; ++p) all[p] = p;
+  EXPECT_THAT(index->Verify(keys.View(), all), ::testing::IsEmpty());
+  // The keys change and the index is not told.
+  keys.Set(8000, Unit(random, kDim));
+  keys.Set(5001, Unit(random, kDim));
+  keys.Unset(4);
+  if (!is_faiss()) {
+    EXPECT_THAT(index->Verify(keys.View(), all), ::testing::IsEmpty());  // it has no copy
+    return;
+  }
+  EXPECT_THAT(index->Verify(keys.View(), all), ::testing::ElementsAre(4, 5001, 8000));
+  EXPECT_THAT(index->Verify(keys.View(), {6, 8, 8000}), ::testing::ElementsAre(8000));
+  index->Upsert(keys.View(), {5001, 8000});
+  index->Erase({4});
+  EXPECT_THAT(index->Verify(keys.View(), all), ::testing::IsEmpty());
+}
+
 INSTANTIATE_TEST_SUITE_P(All, IndexTest,
                          ::testing::Values(Setup{"flat", 0}, Setup{"flat", 2}, Setup{"flat", 8},
                                            Setup{"flat", kBackwards}, Setup{"faiss_flat", 0},

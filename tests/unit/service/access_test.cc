@@ -57,7 +57,8 @@ TEST(MethodRulesTest, VerbsTellTheRole) {
                        verb.starts_with("Verify");
     EXPECT_EQ(rule.least == Role::kReader, reads) << rule.method;
     if (removes) {
-      EXPECT_EQ(rule.least, Role::kAdmin) << rule.method;
+      // A trainer clears up behind its checkpoints; the handler keeps it from what the schedule made.
+      EXPECT_EQ(rule.least, verb == "DeleteSnapshot" ? Role::kTrainer : Role::kAdmin) << rule.method;
     }
     EXPECT_EQ(rule.audited, rule.method.starts_with("Admin") && !reads) << rule.method;
   }
@@ -142,7 +143,7 @@ TEST(NamedMemoriesTest, FindsReferencesAndNames) {
 
 // What is a text and not on this list could be the name of a memory that nobody checks.
 TEST(NamedMemoriesTest, NoRequestNamesAMemoryInAnotherWay) {
-  const std::set<std::string> not_memories = {"snapshot", "note"};
+  const std::set<std::string> not_memories = {"snapshot", "note", "id", "backup_folder"};
   for (const auto* method : ServedMethods()) {
     const auto* request = method->input_type();
     for (int f = 0; f < request->field_count(); ++f) {
