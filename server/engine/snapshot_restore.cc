@@ -58,6 +58,16 @@ absl::Status Mismatch(const std::string& message) {
   return MakeError(absl::StatusCode::kFailedPrecondition, message, {.reason = "TOKEN_MISMATCH"});
 }
 
+// A repeated restore whose first attempt was done must not undo what was written since: its client requires the epoch
+// that it replaces.
+absl::Status CheckEpoch(const Snapshots::Place& place, Epoch is) {
+  if (!place.epoch || *place.epoch == is) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat("memory \"", place.memory->name(), "\" is at epoch ", is.value, ", the request requires ",
+                                place.epoch->value),
+                   {.reason = "STALE_MEMORY", .metadata = {{"epoch", absl::StrCat(is.value)}}});
+}
+
 absl::Status ReplaceStoreAndWait(Executor& memory, decltype(Executor::Replacement::replace) replace) {
   Mutex mu;
   CondVar come;
@@ -95,6 +105,7 @@ absl::StatusOr<Snapshots::Restored> Snapshots::Restore(const Place& place, const
                              now->state_hash};
     if (current == TokenOf(manifest))
       return Restored{.manifest = manifest, .memory = place.memory, .changed = false};
+    EVOKE_RETURN_IF_ERROR(CheckEpoch(place, now->state.epoch));
   }
   EVOKE_ASSIGN_OR_RETURN(const std::string parent, FolderOf(place));
   const std::shared_ptr<Mutex> writer = WriterOf(memory.uid());
@@ -109,6 +120,7 @@ absl::StatusOr<Snapshots::Restored> Snapshots::Restore(const Place& place, const
   }
   if (!status.ok()) return status;
   status = ReplaceStoreAndWait(memory, [&](const absl::StatusOr<MetaRow>& found) -> absl::Status {
+    if (found.ok()) EVOKE_RETURN_IF_ERROR(CheckEpoch(place, found->epoch));  // again: a Clear may have come first
     EVOKE_ASSIGN_OR_RETURN(const MetaRow last, LastNumbers(found, manifest));
     EVOKE_RETURN_IF_ERROR(RocksDbSlotStore::Adopt(StoreOptions(memory.uid(), memory.spec(), tmp),
                                                   RestoreRecord(manifest, last)));

@@ -104,6 +104,11 @@ absl::StatusOr<SnapshotManifest> Snapshots::Find(const Place& place, const Which
     }
     return manifest;
   }
+  if (place.memory != nullptr && !place.backup_folder && which.token->uid != place.memory->uid()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TOKEN_MISMATCH",
+                 absl::StrCat("the token is of memory ", which.token->uid.ToString(), ", \"", place.memory->name(),
+                              "\" is ", place.memory->uid().ToString()));
+  }
   EVOKE_ASSIGN_OR_RETURN(const std::vector<SnapshotManifest> all, ListSnapshots(folder));
   for (const SnapshotManifest& manifest : all) {
     if (TokenOf(manifest) == *which.token) return manifest;

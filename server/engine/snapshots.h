@@ -64,6 +64,7 @@ class Snapshots {
   struct Place {
     std::shared_ptr<Executor> memory;
     std::optional<std::string> backup_folder;
+    std::optional<Epoch> epoch;  // Restore: the one that the memory must have, else STALE_MEMORY
   };
   struct Which {
     std::string id;                   // or

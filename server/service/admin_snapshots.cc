@@ -49,6 +49,7 @@ absl::StatusOr<Snapshots::Place> PlaceOf(const ServiceContext& shared, const Req
   if (!place.backup_folder || !request.memory().name().empty()) {
     EVOKE_ASSIGN_OR_RETURN(ResolvedMemory memory, Resolve(shared, request.memory()));
     place.memory = std::move(memory.executor);
+    if (memory.requirement.epoch) place.epoch = Epoch(*memory.requirement.epoch);
   }
   return place;
 }

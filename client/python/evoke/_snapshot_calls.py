@@ -133,12 +133,15 @@ class SnapshotCalls:
 
 def last_message(client, method: str, request: Any, timeout: Optional[float], report: _progress.Report) -> Any:
     """One attempt of a call that tells its progress and ends with a message that has the snapshot."""
-    last = None
+    last = told = None
     with contextlib.closing(client._transport.stream(method, request, timeout)) as replies:
         for reply in replies:
             if reply.HasField("progress"):
-                report(reply.progress.phase, reply.progress.done, reply.progress.total)
+                told = reply.progress
+                report(told.phase, told.done, told.total)
             last = reply
     if last is None or not last.HasField("snapshot"):
         raise Internal("%s: the reply ended without a result" % method)
+    if told is not None and told.done < told.total:  # the server tells a few times a second, not at the very end
+        report(told.phase, told.total, told.total)
     return last

@@ -87,6 +87,20 @@ def test_restore_refuses_the_token_of_another_memory(real, durable, memory):
     assert caught.value.reason == "EPHEMERAL"
 
 
+def test_restore_that_requires_another_epoch_is_refused(real, durable):
+    """As a repeated one does, whose first attempt was done: it would rewind what was written since."""
+    life(durable, 1)
+    token = durable.snapshot().token
+    life(durable, 2)
+    late = real.client.memory(durable.name, epoch=1)
+    durable.restore(token)
+    life(durable, 3)
+    before = state(durable)
+    with pytest.raises(evoke.StaleMemory):
+        late.restore(token)
+    assert state(durable) == before
+
+
 def test_pinned_handles_notice_a_restore_and_the_restoring_one_goes_on(real, durable):
     life(durable, 1)
     token = durable.snapshot().token
@@ -243,11 +257,12 @@ def test_import_goes_on_over_crashes_of_the_server_and_of_the_client(real, big, 
                 server.start()
 
         with pytest.raises(KeyboardInterrupt):
-            server.client.import_file(tmp_path / "big.npz", progress=crash)
+            server.client.import_file(tmp_path / "big.npz", spec={"durability": "wal"}, progress=crash)
         server.kill()
         server.start()
         again = []
-        memory = server.client.import_file(tmp_path / "big.npz", progress=lambda *p: again.append(p))
+        memory = server.client.import_file(tmp_path / "big.npz", spec={"durability": "wal"},
+                                           progress=lambda *p: again.append(p))
         assert [p[1] for p in again if p[0] == "import"][0] == crashed[1] > 0
         assert state(memory) == state(big)
         server.kill()

@@ -44,6 +44,13 @@ def test_snapshot_names_the_state_and_tells_its_progress(fake, client):
     assert told == [("copy", 50, 100), ("copy", 100, 100)]
 
 
+def test_progress_ends_at_its_total_whenever_it_was_told_last(fake, client):
+    fake.script["CreateSnapshot"] = [lambda fake, apply, context: [apply()[0], apply()[2]]]
+    told = []
+    client.memory("m").snapshot(progress=lambda *p: told.append(p))
+    assert told == [("copy", 50, 100), ("copy", 100, 100)]
+
+
 def test_progress_true_is_a_bar_on_stderr(client, capfd):
     pytest.importorskip("tqdm")
     client.memory("m").snapshot(progress=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import evoke
-from trainers.omniglot import checkpoint, train
+from trainers.omniglot import checkpoint, data, train
 
 pytestmark = pytest.mark.skipif(not os.environ.get("EVOKE_EVOKED"), reason="EVOKE_EVOKED does not name the built evoked")
 
@@ -22,9 +22,11 @@ PROGRAM = textwrap.dedent("""
     sys.path[:0] = {path!r}
     import torch
     import evoke
-    from trainers.omniglot import train
+    from trainers.omniglot import data, train
 
     torch.set_num_threads(1)
+    make = data.make_glyphs
+    data.make_glyphs = lambda classes, drawings, seed: make(16, 8, seed)
     r = train.Run(train.parse({argv!r}), evoke.Client({address!r}))
     if {resume}:
         r.load()
@@ -63,6 +65,12 @@ def bits(content):
     if isinstance(content, (list, tuple)):
         return [bits(value) for value in content]
     return content.numpy().tobytes() if isinstance(content, torch.Tensor) else content
+
+
+@pytest.fixture(autouse=True)
+def few_glyphs(monkeypatch):
+    make = data.make_glyphs
+    monkeypatch.setattr(data, "make_glyphs", lambda classes, drawings, seed: make(16, 8, seed))
 
 
 @pytest.fixture(scope="module")
