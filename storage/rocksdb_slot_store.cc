@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
 #include "rocksdb/filter_policy.h"
+#include "rocksdb/listener.h"
 #include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
 #include "storage/file_util.h"
@@ -19,6 +20,15 @@
 
 namespace evoke {
 namespace {
+
+// After an error the store is closed and opened again, which alone is sure to help. RocksDB's own attempts beside that
+// change files under it, and in 7.8 closing a store during one can wait for ever.
+class NoRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
 
 rocksdb::Options DatabaseOptions(const RocksDbResources& shared) {
   rocksdb::BlockBasedTableOptions table;
@@ -46,6 +56,8 @@ rocksdb::Options DatabaseOptions(const RocksDbResources& shared) {
   db.max_open_files = 256;
   db.bytes_per_sync = 1 << 20;
   db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  db.listeners.push_back(std::make_shared<NoRecovery>());
+  db.max_bgerror_resume_count = 0;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
   return db;

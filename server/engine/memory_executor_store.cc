@@ -163,7 +163,7 @@ void MemoryExecutor::ReopenLater() {
 void MemoryExecutor::TryReopen() {
   if (options_.disk && !options_.disk->Probe().ok()) return ReopenLater();
   MutexLock lock(&mu_);
-  reopen_wanted_ = closed_.ok();
+  reopen_wanted_ = closed_.ok() && (state_ == MemoryState::kReadOnly || state_ == MemoryState::kFailed);
   PumpSoon();
 }
 

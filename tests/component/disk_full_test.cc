@@ -15,7 +15,7 @@ constexpr uint64_t kUnlimited = FaultFileSystem::kUnlimited;
 #ifdef EVOKE_SLOW
 constexpr int kRounds = 200;
 #else
-constexpr int kRounds = 10;
+constexpr int kRounds = 5;
 #endif
 
 TEST(DiskFullTest, ReadsGoOnWritesAreRefusedAndItClearsByItself) {

@@ -15,7 +15,7 @@ using SyncFault = FaultFileSystem::SyncFault;
 #ifdef EVOKE_SLOW
 constexpr int kRounds = 200;
 #else
-constexpr int kRounds = 12;
+constexpr int kRounds = 8;
 #endif
 
 class PowerLossTest : public ::testing::TestWithParam<std::tuple<Loss, bool>> {};

@@ -322,6 +322,8 @@ TEST(HttpTest, PagesTellOfTheMemories) {
   EXPECT_THAT(HttpGet(port, "/readyz?verbose"),
               AllOf(StartsWith("HTTP/1.1 200 "), HasSubstr("[+] server: serving"),
                     HasSubstr("[+] memory faces: serving")));
+  // Figures follow a moment after the reply.
+  Eventually([&] { return HttpGet(port, "/metrics").find("evoke_step{memory=\"faces\"} 12\n") != std::string::npos; });
   EXPECT_THAT(HttpGet(port, "/metrics"),
               AllOf(StartsWith("HTTP/1.1 200 "), HasSubstr("evoke_step{memory=\"faces\"} 12\n"),
                     HasSubstr("evoke_slots_capacity{memory=\"faces\"} 100\n"),
