@@ -199,15 +199,17 @@ TEST_F(MemoryExecutorTest, ARowThatTheStoreHasOtherwiseIsFoundAndCountedAndStill
   ASSERT_EQ(Train(1, 1), "turn 1");
   faults->slot_with_other_value = 0;
   AwaitAuditPasses(1);
-  EXPECT_EQ(executor->figures().audit.store_differences, 1u);
+  EXPECT_GE(executor->figures().audit.store_differences, 1u);  // time may have passed for more than one
   EXPECT_NE(executor->figures().audit.corrupt.find("slots 0;"), std::string::npos);
   EXPECT_EQ(executor->figures().state, MemoryState::kServing);
   Answer<QueryReply> query;
   executor->Submit(Query(1, &query));
   EXPECT_EQ(query.Wait()->values[0], 1);
   faults->slot_with_other_value = -1;
-  AwaitAuditPasses(2);
-  EXPECT_EQ(executor->figures().audit.store_differences, 1u);
+  AwaitAuditPasses(executor->figures().audit.passes + 1);  // one may have begun before
+  const uint64_t differences = executor->figures().audit.store_differences;
+  AwaitAuditPasses(executor->figures().audit.passes + 1);
+  EXPECT_EQ(executor->figures().audit.store_differences, differences);
   EXPECT_EQ(executor->figures().audit.corrupt, "");
 }
 
