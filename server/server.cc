@@ -225,7 +225,8 @@ void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
                                                               .keep_scheduled = config_.snapshot_keep,
                                                               .keep_records_count = config_.keep_records_count,
                                                               .keep_records_bytes = config_.keep_records_bytes,
-                                                              .rocksdb = rocksdb});
+                                                              .rocksdb = rocksdb,
+                                                              .writable = [this] { return disk_->Refusal(); }});
   // A thread for each call that may be open, for one waits for its client; and one for what is not a stream.
   long_calls_ = std::make_unique<ThreadPool>("long", config_.max_open_exports + 1);
   if (config_.snapshot_every <= absl::ZeroDuration()) return;

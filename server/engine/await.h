@@ -11,6 +11,13 @@
 
 namespace evoke {
 
+// A task that requires this epoch of its memory.
+inline Task Requiring(std::optional<Epoch> epoch) {
+  Task task;
+  if (epoch) task.epoch = epoch->value;
+  return task;
+}
+
 // `call` without its `done`; `task` has what else is asked of it. Not from a thread of the memory's schedulers, which
 // would wait for itself.
 template <typename Answer, typename Call>

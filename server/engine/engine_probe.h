@@ -51,12 +51,22 @@ struct TurnReport {
   uint64_t distinct_values = 0;
 };
 
+// What became of a snapshot of the memory.
+struct SnapshotReport {
+  bool made = false;
+  bool earlier = false;    // before this process, and only told again
+  absl::Duration duration;
+  absl::Time created;      // these two: when made
+  uint64_t bytes = 0;
+};
+
 class EngineProbe {
  public:
   virtual ~EngineProbe() = default;
   virtual void OnTurn(const TurnReport& report) = 0;
   // A task was refused before a turn: its reason, as in proto/README.md.
   virtual void OnRejected(std::string_view reason) = 0;
+  virtual void OnSnapshot(const SnapshotReport&) {}
 };
 
 }  // namespace evoke

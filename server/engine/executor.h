@@ -94,6 +94,8 @@ struct MemoryFigures {
   uint64_t mailbox_bytes = 0;      // of what waits
   uint64_t uncertified_rows = 0;   // since start
   AuditFigures audit;
+  absl::Time last_snapshot = absl::InfinitePast();  // when the latest was made, as far as this process knows
+  uint64_t last_snapshot_bytes = 0;
   std::vector<uint64_t> sampled_ages;  // ascending; of a sample of the live slots
 };
 
@@ -119,6 +121,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
     std::function<void(absl::Status)> done;
   };
   virtual void ReplaceStore(Replacement replacement) = 0;
+
+  // For figures and metrics.
+  virtual void OnSnapshot(const SnapshotReport&) {}
 
   // Refuses new mutations with UNAVAILABLE / DRAINING; reads go on.
   virtual void StopMutations() = 0;

@@ -52,6 +52,7 @@ class MemoryExecutor final : public Executor {
   const MemorySpec& spec() const override { return options_.spec; }
   MemoryFigures figures() const override;
   void ReplaceStore(Replacement replacement) override;
+  void OnSnapshot(const SnapshotReport& report) override;
   void StopMutations() override;
   void Close(absl::Status why, std::function<void()> done) override;
 

@@ -124,6 +124,17 @@ void MemoryExecutor::ReplaceStore(Replacement replacement) {
   replacement.done(refusal);
 }
 
+void MemoryExecutor::OnSnapshot(const SnapshotReport& report) {
+  if (report.made) {
+    MutexLock lock(&mu_);
+    figures_.last_snapshot = report.created;
+    figures_.last_snapshot_bytes = report.bytes;
+  }
+  strand_.Post([self = shared_from_this(), this, report] {
+    if (options_.probe) options_.probe->OnSnapshot(report);
+  });
+}
+
 void MemoryExecutor::Replace(Replacement replacement) {
   StopServing(MemoryState::kLoading, absl::UnavailableError("the memory gets another store"));
   options_.io->Post([self = shared_from_this(), this, r = std::move(replacement)] {

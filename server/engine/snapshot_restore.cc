@@ -108,6 +108,7 @@ absl::StatusOr<Snapshots::Restored> Snapshots::Restore(const Place& place, const
     EVOKE_RETURN_IF_ERROR(CheckEpoch(place, now->state.epoch));
   }
   EVOKE_ASSIGN_OR_RETURN(const std::string parent, FolderOf(place));
+  EVOKE_RETURN_IF_ERROR(Writable());
   const std::shared_ptr<Mutex> writer = WriterOf(memory.uid());
   MutexLock lock(writer.get());
   const std::string tmp = TmpPath("restore");
@@ -153,12 +154,13 @@ absl::StatusOr<Snapshots::Restored> Snapshots::RestoreAs(const Place& place, con
   return Restored{.manifest = manifest, .memory = created->executor, .changed = created->created};
 }
 
-absl::StatusOr<Snapshots::Forked> Snapshots::Fork(const std::shared_ptr<Executor>& memory,
-                                                  const std::string& name, const MemoryUid& wanted_uid) {
-  if (memory->spec().durability == SpecDurability::kMemory) return ForkInRam(memory, name, wanted_uid);
+absl::StatusOr<Snapshots::Forked> Snapshots::Fork(const Place& of, const std::string& name,
+                                                  const MemoryUid& wanted_uid) {
+  const std::shared_ptr<Executor>& memory = of.memory;
+  if (memory->spec().durability == SpecDurability::kMemory) return ForkInRam(of, name, wanted_uid);
   StateToken from{.uid = memory->uid()};
   const auto build = [&](const MemoryUid& uid, const std::string& store_path) -> absl::Status {
-    EVOKE_ASSIGN_OR_RETURN(const ReaderReply now, Await<ReaderReply>(*memory, ReaderCall{}));
+    EVOKE_ASSIGN_OR_RETURN(const ReaderReply now, Await<ReaderReply>(*memory, ReaderCall{}, Requiring(of.epoch)));
     EVOKE_RETURN_IF_ERROR(now.reader->Checkpoint(store_path).status());
     RocksDbSlotStore::Options copied = StoreOptions(memory->uid(), memory->spec(), store_path);
     copied.read_only = true;
@@ -178,9 +180,12 @@ absl::StatusOr<Snapshots::Forked> Snapshots::Fork(const std::shared_ptr<Executor
 }
 
 // Without a store there are no files to copy: all slots become the first turn of the copy.
-absl::StatusOr<Snapshots::Forked> Snapshots::ForkInRam(const std::shared_ptr<Executor>& memory,
-                                                       const std::string& name, const MemoryUid& uid) {
-  EVOKE_ASSIGN_OR_RETURN(const auto content, MemoryContent::Open(*memory, {}));
+absl::StatusOr<Snapshots::Forked> Snapshots::ForkInRam(const Place& of, const std::string& name,
+                                                       const MemoryUid& uid) {
+  const std::shared_ptr<Executor>& memory = of.memory;
+  MemoryContent::Options options;
+  if (of.epoch) options.epoch = of.epoch->value;
+  EVOKE_ASSIGN_OR_RETURN(const auto content, MemoryContent::Open(*memory, options));
   EVOKE_ASSIGN_OR_RETURN(const Catalog::Created created,
                          options_.catalog->Create(name, memory->spec(), uid, /*if_not_exists=*/false));
   const StateName& at = content->state();

@@ -44,6 +44,9 @@ bool SnapshotSchedule::IsDue(const std::shared_ptr<Executor>& memory) const {
   const absl::StatusOr<std::vector<SnapshotManifest>> made = options_.snapshots->List({memory});
   if (!made.ok() || made->empty()) return made.ok();
   const SnapshotManifest& latest = made->back();
+  if (figures.last_snapshot == absl::InfinitePast()) {  // made before this process
+    memory->OnSnapshot({.made = true, .earlier = true, .created = latest.created, .bytes = latest.bytes()});
+  }
   const bool changed = latest.epoch != figures.epoch || latest.turn != figures.turn;
   return changed && options_.clock->Now() - latest.created >= options_.every;
 }
@@ -53,7 +56,7 @@ void SnapshotSchedule::Look() {
     if (stopped()) return;
     if (!IsDue(memory)) continue;
     const auto made = options_.snapshots->Create(
-        memory, /*scheduled=*/true, [this](const char*, uint64_t, uint64_t) { return !stopped(); });
+        {memory}, /*scheduled=*/true, [this](const char*, uint64_t, uint64_t) { return !stopped(); });
     if (options_.on_made && !stopped()) options_.on_made(memory->name(), made);
   }
 }

@@ -135,20 +135,33 @@ RocksDbSlotStore::Options Snapshots::StoreOptions(const MemoryUid& uid, const Me
 // --- making, checking, copying
 // -------------------------------------------------------------------------------------
 
-absl::StatusOr<SnapshotManifest> Snapshots::Create(const std::shared_ptr<Executor>& memory, bool scheduled,
-                                                   const Progress& progress) {
+absl::StatusOr<SnapshotManifest> Snapshots::Create(const Place& of, bool scheduled, const Progress& progress) {
+  const absl::Time began = options_.clock->Now();
+  absl::StatusOr<SnapshotManifest> made = Make(of, scheduled, progress);
+  SnapshotReport report{.made = made.ok(), .duration = options_.clock->Now() - began};
+  if (made.ok()) {
+    report.created = made->created;
+    report.bytes = made->bytes();
+  }
+  of.memory->OnSnapshot(report);
+  return made;
+}
+
+absl::StatusOr<SnapshotManifest> Snapshots::Make(const Place& of, bool scheduled, const Progress& progress) {
+  const std::shared_ptr<Executor>& memory = of.memory;
   if (memory->spec().durability == SpecDurability::kMemory) {
     return Error(
         absl::StatusCode::kFailedPrecondition, "EPHEMERAL",
         absl::StrCat("memory \"", memory->name(), "\" lives in RAM only: export or fork it instead"));
   }
+  EVOKE_RETURN_IF_ERROR(Writable());
   const std::shared_ptr<Mutex> writer = WriterOf(memory->uid());
   MutexLock lock(writer.get());
   if (progress && !progress("checkpoint", 0, 0)) return absl::CancelledError("given up by the caller");
   const Scratch scratch{TmpPath("snapshot")};
   std::filesystem::create_directory(scratch.path);
   {
-    EVOKE_ASSIGN_OR_RETURN(const ReaderReply now, Await<ReaderReply>(*memory, ReaderCall{}));
+    EVOKE_ASSIGN_OR_RETURN(const ReaderReply now, Await<ReaderReply>(*memory, ReaderCall{}, Requiring(of.epoch)));
     EVOKE_RETURN_IF_ERROR(now.reader->Checkpoint(scratch.path + "/store").status());
   }
   SnapshotManifest manifest{.memory = memory->name(),

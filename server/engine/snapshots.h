@@ -49,23 +49,23 @@ class Snapshots {
     uint64_t keep_records_count = 4096;
     uint64_t keep_records_bytes = uint64_t{64} << 20;
     std::shared_ptr<RocksDbResources> rocksdb;
+    std::function<absl::Status()> writable;  // why the disk must not be written now; null: it may be
   };
   explicit Snapshots(Options options) : options_(std::move(options)) {}
 
   // Where a call stands; false gives it up. Phases as in the proto.
   using Progress = std::function<bool(const char* phase, uint64_t done, uint64_t total)>;
 
-  // EPHEMERAL for a memory without a store. A scheduled one is followed by retention: of the scheduled ones,
-  // the latest keep_scheduled stay.
-  absl::StatusOr<SnapshotManifest> Create(const std::shared_ptr<Executor>& memory, bool scheduled,
-                                          const Progress& progress);
-
   // Where to look: among a memory's own, or in a folder below backup_dir.
   struct Place {
     std::shared_ptr<Executor> memory;
     std::optional<std::string> backup_folder;
-    std::optional<Epoch> epoch;  // Restore: the one that the memory must have, else STALE_MEMORY
+    std::optional<Epoch> epoch;  // Create, Restore, Fork: the one that the memory must have, else STALE_MEMORY
   };
+  // EPHEMERAL for a memory without a store. A scheduled one is followed by retention: of the scheduled ones,
+  // the latest keep_scheduled stay.
+  absl::StatusOr<SnapshotManifest> Create(const Place& of, bool scheduled, const Progress& progress);
+
   struct Which {
     std::string id;                   // or
     std::optional<StateToken> token;  // or both, which then must agree
@@ -93,8 +93,7 @@ class Snapshots {
     std::shared_ptr<Executor> memory;
     StateToken origin;
   };
-  absl::StatusOr<Forked> Fork(const std::shared_ptr<Executor>& memory, const std::string& name,
-                              const MemoryUid& uid);
+  absl::StatusOr<Forked> Fork(const Place& from, const std::string& name, const MemoryUid& uid);
 
  private:
   absl::StatusOr<std::string> FolderOf(const Place& place) const;
@@ -103,8 +102,9 @@ class Snapshots {
   RocksDbSlotStore::Options StoreOptions(const MemoryUid& uid, const MemorySpec& spec,
                                          const std::string& path) const;
   absl::Status Retain(const MemoryUid& uid);
-  absl::StatusOr<Forked> ForkInRam(const std::shared_ptr<Executor>& memory, const std::string& name,
-                                   const MemoryUid& uid);
+  absl::StatusOr<Forked> ForkInRam(const Place& from, const std::string& name, const MemoryUid& uid);
+  absl::StatusOr<SnapshotManifest> Make(const Place& of, bool scheduled, const Progress& progress);
+  absl::Status Writable() const { return options_.writable ? options_.writable() : absl::OkStatus(); }
   std::string TmpPath(const char* what);
   std::shared_ptr<Mutex> WriterOf(const MemoryUid& uid);
 

@@ -40,6 +40,7 @@ class Exporter::Probe final : public EngineProbe {
     series_->OnTurn(report);
   }
   void OnRejected(std::string_view reason) override { series_->OnRejected(reason); }
+  void OnSnapshot(const SnapshotReport& report) override { series_->OnSnapshot(report); }
 
  private:
   Exporter* const exporter_;

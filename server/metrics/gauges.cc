@@ -91,6 +91,10 @@ std::vector<prometheus::MetricFamily> MemoryGauges(
     add(Metric::kTurn, figures.turn.value);
     gauges.Add(Metric::kLoaded, memory, LoadedRatio(figures));
     AddAges(figures, memory, &gauges);
+    if (figures.last_snapshot == absl::InfinitePast()) continue;
+    gauges.Add(Metric::kSnapshotLastSuccess, memory,
+               static_cast<double>(absl::ToUnixMillis(figures.last_snapshot)) / 1000);
+    add(Metric::kSnapshotBytes, figures.last_snapshot_bytes);
   }
   return gauges.Families();
 }

@@ -16,6 +16,8 @@ const std::vector<double> kDriftBounds = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.
 const std::vector<double> kCommitBounds = {1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02,
                                            0.05, 0.1,  0.2,  0.5,  1,    2,    5,    10};
 
+const std::vector<double> kSnapshotBounds = {0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000};
+
 constexpr const char* kWhat[4] = {"neighbors", "oldest", "free", "of_value"};
 constexpr const char* kSeen[] = {"0", "1", "2-4", "5-9", "10+"};
 constexpr std::pair<Outcome, const char*> kOutcomes[] = {
@@ -80,6 +82,8 @@ MemorySeries::MemorySeries(SeriesFamilies* families, std::string label)
   confidence_[1] = AddHistogram(Metric::kConfidence, kConfidenceBounds, {{"correct", "true"}});
   key_drift_ = AddHistogram(Metric::kKeyDrift, kDriftBounds);
   commit_seconds_ = AddHistogram(Metric::kCommitSeconds, kCommitBounds);
+  snapshot_seconds_ = AddHistogram(Metric::kSnapshotSeconds, kSnapshotBounds);
+  snapshot_failures_ = AddCounter(Metric::kSnapshotFailures);
 }
 
 MemorySeries::~MemorySeries() {
@@ -117,6 +121,14 @@ void MemorySeries::OnScored(const std::vector<ScoredRow>& rows) {
   }
   margin_loss_.Observe(losses);
   for (int correct = 0; correct < 2; ++correct) confidence_[correct].Observe(confidences[correct]);
+}
+
+void MemorySeries::OnSnapshot(const SnapshotReport& report) {
+  if (!report.made) {
+    snapshot_failures_->Increment();
+  } else if (!report.earlier) {
+    snapshot_seconds_.histogram->Observe(absl::ToDoubleSeconds(report.duration));
+  }
 }
 
 void MemorySeries::OnRejected(std::string_view reason) {

@@ -36,6 +36,7 @@ class MemorySeries {
 
   void OnTurn(const TurnReport& report);
   void OnRejected(std::string_view reason);
+  void OnSnapshot(const SnapshotReport& report);
   const std::string& label() const { return label_; }
 
  private:
@@ -61,8 +62,8 @@ class MemorySeries {
   prometheus::Counter* observations_[kOutcomeCount] = {};
   prometheus::Counter* top1_[kSeenCount][2];
   prometheus::Counter *margin_violations_, *no_positive_, *no_negative_, *last_slot_evicted_,
-      *retry_duplicates_;
-  BatchedHistogram turn_rows_, evicted_age_, margin_loss_, confidence_[2], key_drift_, commit_seconds_;
+      *retry_duplicates_, *snapshot_failures_;
+  BatchedHistogram turn_rows_, evicted_age_, margin_loss_, confidence_[2], key_drift_, commit_seconds_, snapshot_seconds_;
 
   Mutex mu_;
   std::map<std::string, prometheus::Counter*, std::less<>> rejected_ ABSL_GUARDED_BY(mu_);

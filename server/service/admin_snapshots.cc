@@ -41,6 +41,12 @@ Snapshots::Progress TellTo(StreamCall* rpc) {
   };
 }
 
+Snapshots::Place PlaceOf(const ResolvedMemory& memory) {
+  Snapshots::Place place{.memory = memory.executor};
+  if (memory.requirement.epoch) place.epoch = Epoch(*memory.requirement.epoch);
+  return place;
+}
+
 // The place that a request names, in a backup folder perhaps of a memory that is no more.
 template <typename Request>
 absl::StatusOr<Snapshots::Place> PlaceOf(const ServiceContext& shared, const Request& request) {
@@ -82,9 +88,9 @@ grpc::ServerUnaryReactor* AdminService::ForkMemory(grpc::CallbackServerContext* 
     rpc->Refuse(status);
     return rpc;
   }
-  shared_->long_calls->Post([rpc, shared = shared_, memory = memory->executor, name = request.name(), uid = *uid] {
+  shared_->long_calls->Post([rpc, shared = shared_, from = PlaceOf(*memory), name = request.name(), uid = *uid] {
     if (shared->draining.load()) return rpc->Refuse(DrainingError());
-    const absl::StatusOr<Snapshots::Forked> forked = shared->snapshots->Fork(memory, name, uid);
+    const absl::StatusOr<Snapshots::Forked> forked = shared->snapshots->Fork(from, name, uid);
     if (!forked.ok()) return rpc->Fail(forked.status());
     v1::ForkMemoryResponse response;
     *response.mutable_header() = ToHeader(ToStateName(forked->memory->figures()), shared->instance);
@@ -104,9 +110,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::CreateSnapshot(grpc::C
     rpc->Refuse(memory.status());
     return rpc;
   }
-  rpc->Run([rpc, shared = shared_, memory = memory->executor] {
+  rpc->Run([rpc, shared = shared_, of = PlaceOf(*memory)] {
     return SendSnapshot<v1::CreateSnapshotResponse>(
-        rpc, shared->snapshots->Create(memory, /*scheduled=*/false, TellTo<v1::CreateSnapshotResponse>(rpc)));
+        rpc, shared->snapshots->Create(of, /*scheduled=*/false, TellTo<v1::CreateSnapshotResponse>(rpc)));
   });
   return rpc;
 }

@@ -26,6 +26,7 @@ MemoryFigures Figures(const std::string& name) {
   figures.live_count = 7;
   figures.uncertified_rows = 3;
   figures.sampled_ages = {1, 2, 3, 4, 100};
+  figures.last_snapshot = absl::UnixEpoch() + absl::Seconds(1700000000);
   return figures;
 }
 

@@ -173,7 +173,7 @@ TEST_F(SnapshotsTest, RestoreInPlaceLeadsBackAndTurnsGoOnCounting) {
   TrainMany(*memory, 1, 30);
   const StateToken then = TokenNow(*memory);
   const auto rows = Content(*memory);
-  const auto made = snapshots->Create(memory, false, nullptr);
+  const auto made = snapshots->Create({memory}, false, nullptr);
   ASSERT_TRUE(made.ok()) << made.status();
   EXPECT_EQ(TokenOf(*made), then);
   TrainMany(*memory, 31, 20);
@@ -203,7 +203,7 @@ TEST_F(SnapshotsTest, RestoreInPlaceLeadsBackAndTurnsGoOnCounting) {
 TEST_F(SnapshotsTest, RestoringTheStateThatIsThereChangesNothing) {
   TrainMany(*memory, 1, 5);
   const StateToken then = TokenNow(*memory);
-  ASSERT_TRUE(snapshots->Create(memory, false, nullptr).ok());
+  ASSERT_TRUE(snapshots->Create({memory}, false, nullptr).ok());
   const auto restored = snapshots->Restore({memory}, {.token = then}, nullptr);
   ASSERT_TRUE(restored.ok()) << restored.status();
   EXPECT_FALSE(restored->changed);
@@ -212,7 +212,7 @@ TEST_F(SnapshotsTest, RestoringTheStateThatIsThereChangesNothing) {
 
 TEST_F(SnapshotsTest, ATokenOfAnotherStateOrMemoryIsRefusedAndNothingIsLost) {
   TrainMany(*memory, 1, 5);
-  const auto made = *snapshots->Create(memory, false, nullptr);
+  const auto made = *snapshots->Create({memory}, false, nullptr);
   TrainMany(*memory, 6, 5);
   const StateToken now = TokenNow(*memory);
   StateToken token = TokenOf(made);
@@ -234,7 +234,7 @@ TEST_F(SnapshotsTest, AMutationOfBeforeTheRestoreIsNotAppliedAgain) {
                          .opened_after = 0,
                          .digest = {.low = 1}};
   ASSERT_EQ(Train(*memory, 1, first), "step 2");
-  const auto made = *snapshots->Create(memory, false, nullptr);
+  const auto made = *snapshots->Create({memory}, false, nullptr);
   TrainMany(*memory, 2, 2);
   ASSERT_TRUE(snapshots->Restore({memory}, {.id = made.id}, nullptr).ok());
   EXPECT_EQ(Train(*memory, 1, first), "SESSION_UNKNOWN");
@@ -244,7 +244,7 @@ TEST_F(SnapshotsTest, AMutationOfBeforeTheRestoreIsNotAppliedAgain) {
 TEST_F(SnapshotsTest, ABackupIsRestoredAsANewMemoryAfterTheMemoryIsGone) {
   TrainMany(*memory, 1, 30);
   const StateToken then = TokenNow(*memory);
-  const auto made = *snapshots->Create(memory, false, nullptr);
+  const auto made = *snapshots->Create({memory}, false, nullptr);
   ASSERT_TRUE(snapshots->Copy({memory}, made.id, "weekly", nullptr).ok());
   memory.reset();
   ASSERT_TRUE(catalog->Delete("faces", {}).ok());
@@ -265,7 +265,7 @@ TEST_F(SnapshotsTest, ABackupIsRestoredAsANewMemoryAfterTheMemoryIsGone) {
 }
 
 TEST_F(SnapshotsTest, AFolderOutsideTheBackupDirectoryIsRefused) {
-  const auto made = *snapshots->Create(memory, false, nullptr);
+  const auto made = *snapshots->Create({memory}, false, nullptr);
   for (const char* folder : {"..", "../data", "a/../../x", "/etc", "a//b"}) {
     EXPECT_EQ(ReasonOf(snapshots->Copy({memory}, made.id, folder, nullptr).status()), "BAD_ARGUMENT")
         << folder;
@@ -274,7 +274,7 @@ TEST_F(SnapshotsTest, AFolderOutsideTheBackupDirectoryIsRefused) {
 
 TEST_F(SnapshotsTest, AFlippedBitIsFoundByVerifyAndNeverRestored) {
   TrainMany(*memory, 1, 30);
-  const auto made = *snapshots->Create(memory, false, nullptr);
+  const auto made = *snapshots->Create({memory}, false, nullptr);
   TrainMany(*memory, 31, 2);
   const StateToken now = TokenNow(*memory);
   EXPECT_TRUE(snapshots->Verify({memory}, made.id, nullptr).ok());
@@ -290,7 +290,7 @@ TEST_F(SnapshotsTest, AFlippedBitIsFoundByVerifyAndNeverRestored) {
 TEST_F(SnapshotsTest, AMemoryThatCannotBeRecoveredIsRestoredInPlace) {
   TrainMany(*memory, 1, 30);
   const StateToken then = TokenNow(*memory);
-  const auto made = *snapshots->Create(memory, false, nullptr);  // and a table in the store
+  const auto made = *snapshots->Create({memory}, false, nullptr);  // and a table in the store
   ASSERT_TRUE(snapshots->Copy({memory}, made.id, "", nullptr).ok());
   const std::string store = dir_->StorePath(memory->uid());
   Close();
@@ -311,11 +311,11 @@ TEST_F(SnapshotsTest, AMemoryThatCannotBeRecoveredIsRestoredInPlace) {
 }
 
 TEST_F(SnapshotsTest, RetentionRemovesTheOldestScheduledOnesOnly) {
-  const auto by_hand = *snapshots->Create(memory, false, nullptr);
+  const auto by_hand = *snapshots->Create({memory}, false, nullptr);
   std::vector<std::string> ids = {by_hand.id};
   for (uint64_t i = 0; i < 4; ++i) {
     TrainMany(*memory, 1 + i, 1);
-    ids.push_back(snapshots->Create(memory, true, nullptr)->id);
+    ids.push_back(snapshots->Create({memory}, true, nullptr)->id);
   }
   std::vector<std::string> left;
   const std::vector<SnapshotManifest> kept = *snapshots->List({memory});
@@ -329,7 +329,7 @@ TEST_F(SnapshotsTest, ASnapshotThatIsGivenUpLeavesNothing) {
   TrainMany(*memory, 1, 5);
   EXPECT_TRUE(absl::IsCancelled(
       snapshots
-          ->Create(memory, false,
+          ->Create({memory}, false,
                    [](const char* phase, uint64_t, uint64_t) { return std::string(phase) != "hash"; })
           .status()));
   EXPECT_THAT(*snapshots->List({memory}), SizeIs(0));
@@ -339,7 +339,7 @@ TEST_F(SnapshotsTest, ASnapshotThatIsGivenUpLeavesNothing) {
 TEST_F(SnapshotsTest, AForkIsEqualAndGoesItsOwnWay) {
   TrainMany(*memory, 1, 30);
   const StateToken then = TokenNow(*memory);
-  const auto fork = snapshots->Fork(memory, "copy", {});
+  const auto fork = snapshots->Fork({memory}, "copy", {});
   ASSERT_TRUE(fork.ok()) << fork.status();
   EXPECT_EQ(fork->origin, then);
   EXPECT_EQ(Inspect(*fork->memory).state.turn, Turn(1));
@@ -348,21 +348,21 @@ TEST_F(SnapshotsTest, AForkIsEqualAndGoesItsOwnWay) {
   EXPECT_EQ(TokenNow(*memory), then);
   TrainMany(*memory, 31, 10);
   EXPECT_EQ(TokenNow(*memory).state_hash, TokenNow(*fork->memory).state_hash);
-  EXPECT_EQ(ReasonOf(snapshots->Fork(memory, "copy", {}).status()), "MEMORY_EXISTS");
-  EXPECT_TRUE(snapshots->Fork(memory, "copy", fork->memory->uid()).ok()) << "a retry";
+  EXPECT_EQ(ReasonOf(snapshots->Fork({memory}, "copy", {}).status()), "MEMORY_EXISTS");
+  EXPECT_TRUE(snapshots->Fork({memory}, "copy", fork->memory->uid()).ok()) << "a retry";
 }
 
 TEST_F(SnapshotsTest, AnEphemeralMemoryIsForkedToo) {
   const auto ram = *Create("ram", SpecDurability::kMemory);
   TrainMany(*ram, 1, 30);
-  const auto fork = snapshots->Fork(ram, "copy", {});
+  const auto fork = snapshots->Fork({ram}, "copy", {});
   ASSERT_TRUE(fork.ok()) << fork.status();
   EXPECT_EQ(Inspect(*fork->memory).state.turn, Turn(1));
   ExpectEqualContent(*ram, *fork->memory);
   TrainMany(*ram, 31, 10);
   TrainMany(*fork->memory, 31, 10);
   ExpectEqualContent(*ram, *fork->memory);
-  EXPECT_EQ(ReasonOf(snapshots->Create(ram, false, nullptr).status()), "EPHEMERAL");
+  EXPECT_EQ(ReasonOf(snapshots->Create({ram}, false, nullptr).status()), "EPHEMERAL");
 }
 
 // --- import
