@@ -16,22 +16,16 @@ namespace {
 using client::ServingStatus;
 
 constexpr absl::Duration kHealthPollInterval = absl::Milliseconds(200);
+const client::ClientOptions kDefaults;
 
 // Requires: `text` was checked when it was given.
-absl::Duration Parsed(const std::string& text) {
-  absl::Duration duration = absl::ZeroDuration();
+absl::Duration Parsed(const std::string& text, absl::Duration otherwise = absl::ZeroDuration()) {
+  absl::Duration duration = otherwise;
   absl::ParseDuration(text, &duration);
   return duration;
 }
 
 }  // namespace
-
-template <typename T>
-int Commands::Show(const absl::StatusOr<T>& result) {
-  if (!result.ok()) return Fail(result.status());
-  Print(ToJson(*result));
-  return kExitOk;
-}
 
 int Commands::Health() {
   // A probe wants to hear of an absent server at once; only --wait is patient.
@@ -40,8 +34,8 @@ int Commands::Health() {
   absl::StatusOr<ServingStatus> health;
   for (;;) {
     const absl::Duration left = end - clock().Now();
-    health = client_->Health(flags_.service,
-                             flags_.wait ? std::max(left, absl::Milliseconds(1)) : Parsed(flags_.deadline));
+    health = client_->Health(flags_.service, flags_.wait ? std::max(left, absl::Milliseconds(1))
+                                                         : Parsed(flags_.deadline, kDefaults.deadline));
     if (!health.ok()) return Fail(health.status());
     if (*health == ServingStatus::kServing || !flags_.wait || left <= kHealthPollInterval) break;
     clock().Sleep(kHealthPollInterval);
@@ -136,7 +130,8 @@ bool Commands::Connect(client::RetryPolicy retry) {
                                        tls.key.empty() && tls.server_name.empty());
   absl::StatusOr<std::unique_ptr<client::Client>> connected =
       client::Client::Connect({.addresses = absl::StrSplit(flags_.address, ','),
-                               .deadline = Parsed(flags_.deadline),
+                               .deadline = Parsed(flags_.deadline, kDefaults.deadline),
+                               .long_deadline = Parsed(flags_.deadline, kDefaults.long_deadline),
                                .retry = retry,
                                .tls = use_tls ? std::optional(tls) : std::nullopt,
                                .token_file = flags_.token_file,
@@ -148,6 +143,30 @@ bool Commands::Connect(client::RetryPolicy retry) {
   }
   client_ = *std::move(connected);
   return true;
+}
+
+bool Commands::Open() {
+  if (!Connect()) {
+    exit_code_ = kExitUsage;
+    return false;
+  }
+  absl::StatusOr<client::Memory> memory = client_->OpenMemory(flags_.name);
+  if (!memory.ok()) {
+    exit_code_ = Fail(memory.status());
+    return false;
+  }
+  memory_ = *std::move(memory);
+  return true;
+}
+
+ProgressBar::Options Commands::BarFor(absl::string_view what) {
+  const bool wanted = flags_.progress == WhenProgress::kAlways ||
+                      (flags_.progress == WhenProgress::kAuto && terminal_.err_is_terminal);
+  return {.out = terminal_.err,
+          .clock = clock(),
+          .enabled = wanted,
+          .terminal = terminal_.err_is_terminal,
+          .what = absl::StrCat(what, flags_.name.empty() ? flags_.as : flags_.name)};
 }
 
 bool Commands::Confirmed(absl::string_view verb) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -9,14 +10,18 @@
 #include "absl/strings/string_view.h"
 #include "client/cli/evokectl.h"
 #include "client/cli/output.h"
+#include "client/cli/progress_bar.h"
 #include "evoke/client.h"
+#include "evoke/snapshots.h"
 
 namespace evoke::cli {
+
+enum class WhenProgress { kAuto, kAlways, kNever };
 
 // Every flag of every command; a command reads its own. Durations are texts that absl::ParseDuration takes.
 struct Flags {
   std::string address = "127.0.0.1:7380";  // several: separated by commas
-  std::string deadline = "30s";
+  std::string deadline;                    // empty: the client's, which are longer for whole memories
   Format format = Format::kTable;
   bool tls = false;  // also without any of the next four
   client::TlsOptions tls_files;
@@ -32,6 +37,14 @@ struct Flags {
   bool if_not_exists = false;
   std::string uid;
   bool yes = false;
+  std::string new_name;  // of a fork
+
+  std::string id;  // of a snapshot, or
+  std::string token;
+  std::string as;  // restore as, import as
+  std::optional<std::string> backup;
+  std::string to;
+  WhenProgress progress = WhenProgress::kAuto;
 };
 
 // One run of one command: connects, asks, prints; each returns the exit code. `flags` and `terminal` must
@@ -51,16 +64,33 @@ class Commands {
   // Exit code 1 when it would not fit.
   int Plan();
 
+  int Fork();
+  int SnapshotCreate();
+  int SnapshotList();
+  int SnapshotVerify();
+  int SnapshotRestore();
+  int SnapshotDelete();
+  int SnapshotCopy();
+
  private:
   client::Clock& clock() { return terminal_.clock == nullptr ? real_clock_ : *terminal_.clock; }
   // False: the options were wrong, and that was said.
   bool Connect(client::RetryPolicy retry = {});
+  // Connects, and opens the memory that was named. False: `exit_code_` says how it ended.
+  bool Open();
+  ProgressBar::Options BarFor(absl::string_view what);
+  bool ReadSnapshotName(client::SnapshotName* name);
+  int RestoreInPlace(const client::SnapshotName& name);
   // What cannot be undone is done only when it was said twice. False: it was not, and that was said.
   bool Confirmed(absl::string_view verb);
 
   void Print(const Json& json) { cli::Print(json, flags_.format, terminal_.out); }
   template <typename T>
-  int Show(const absl::StatusOr<T>& result);
+  int Show(const absl::StatusOr<T>& result) {
+    if (!result.ok()) return Fail(result.status());
+    Print(ToJson(*result));
+    return kExitOk;
+  }
   int Usage(absl::string_view message);
   int Fail(const absl::Status& status);
 
@@ -68,6 +98,8 @@ class Commands {
   const Terminal& terminal_;
   client::RealClock real_clock_;
   std::unique_ptr<client::Client> client_;
+  std::optional<client::Memory> memory_;
+  int exit_code_ = kExitOk;
 };
 
 }  // namespace evoke::cli

@@ -71,7 +71,63 @@ void AddMemoryCommands(CLI::App* app, Flags* flags, Command* chosen) {
   remove->add_option("--uid", flags->uid,
                      "32 hex digits: only this one of that name, and fine when it is gone");
 
+  CLI::App* fork = AddCommand(memory, "fork", "Copy a memory under a new name", &Commands::Fork, chosen);
+  AddName(fork, flags);
+  fork->add_option("new_name", flags->new_name, "of the copy")->required();
+
   for (CLI::App* command : memory->get_subcommands({})) command->fallthrough();
+}
+
+void AddBackup(CLI::App* command, Flags* flags) {
+  command->add_option("--backup", flags->backup,
+                      "look in this folder below the server's backup-dir (\"\" is that itself)");
+}
+
+void AddSnapshotCommands(CLI::App* app, Flags* flags, Command* chosen) {
+  CLI::App* snapshot = app->add_subcommand("snapshot", "Complete copies of a memory at one state");
+  snapshot->require_subcommand(1);
+  snapshot->fallthrough();
+
+  AddName(AddCommand(snapshot, "create", "Make one", &Commands::SnapshotCreate, chosen), flags);
+
+  CLI::App* list = AddCommand(snapshot, "list", "The complete ones of a memory, or of a folder of backups",
+                              &Commands::SnapshotList, chosen);
+  list->add_option("name", flags->name, "of the memory; may be left out with --backup");
+  AddBackup(list, flags);
+
+  CLI::App* verify =
+      AddCommand(snapshot, "verify", "Have every byte of one read again", &Commands::SnapshotVerify, chosen);
+  verify->add_option("name", flags->name, "of the memory; may be left out with --backup and --id");
+  verify->add_option("id,--id", flags->id, "of the snapshot; or give --token");
+  AddBackup(verify, flags);
+
+  CLI::App* restore = AddCommand(
+      snapshot, "restore", "Back to one's content: in place, which cannot be undone, or as a new memory",
+      &Commands::SnapshotRestore, chosen);
+  restore->add_option("name", flags->name, "of the memory; may be left out with --backup and --as");
+  restore->add_option("--id", flags->id, "of the snapshot; or");
+  restore->add_option("--as", flags->as, "make a new memory of this name");
+  AddBackup(restore, flags);
+  AddYes(restore, flags);
+  for (CLI::App* command : {verify, restore}) {
+    command->add_option("--token", flags->token, "the state that it holds: evoke1:...");
+  }
+
+  CLI::App* remove =
+      AddCommand(snapshot, "delete", "Remove one; cannot be undone", &Commands::SnapshotDelete, chosen);
+  AddName(remove, flags);
+  remove->add_option("id", flags->id, "of the snapshot")->required();
+  AddYes(remove, flags);
+
+  CLI::App* copy =
+      AddCommand(snapshot, "copy", "Copy one to a folder of backups; goes on where an earlier try broke",
+                 &Commands::SnapshotCopy, chosen);
+  AddName(copy, flags);
+  copy->add_option("id", flags->id, "of the snapshot")->required();
+  copy->add_option("--to", flags->to, "folder below the server's backup-dir; \"\" is that itself")
+      ->required();
+
+  for (CLI::App* command : snapshot->get_subcommands({})) command->fallthrough();
 }
 
 void AddSecurityFlags(CLI::App* app, Flags* flags) {
@@ -103,15 +159,23 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
                  "host:port or unix:PATH; several, by comma, are tried in turn")
       ->envname("EVOKE_ADDRESS")
       ->capture_default_str();
-  app.add_option("-d,--deadline", flags.deadline, "of every call, its retries included")
-      ->check(PositiveDuration())
-      ->capture_default_str();
+  app.add_option("-d,--deadline", flags.deadline,
+                 "of every call, its retries included; default 30s, and 1h for whole memories")
+      ->check(PositiveDuration());
   app.add_option("-o,--output", flags.format, "table or json; default table")
       ->transform(CLI::CheckedTransformer(
                       std::map<std::string, Format>{{"table", Format::kTable}, {"json", Format::kJson}})
                       .description(""))
       ->type_name("NAME");
 
+  app.add_option("--progress", flags.progress,
+                 "of what takes long, on stderr: auto (when it is a terminal), always or never")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, WhenProgress>{{"auto", WhenProgress::kAuto},
+                                                                      {"always", WhenProgress::kAlways},
+                                                                      {"never", WhenProgress::kNever}})
+              .description(""))
+      ->type_name("NAME");
   AddSecurityFlags(&app, &flags);
 
   CLI::App* health = AddCommand(&app, "health", "Whether the server is serving", &Commands::Health, &chosen);
@@ -124,6 +188,7 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
   AddCommand(&app, "status", "Version, limits and memories of the server", &Commands::Status, &chosen)
       ->fallthrough();
   AddMemoryCommands(&app, &flags, &chosen);
+  AddSnapshotCommands(&app, &flags, &chosen);
   CLI::App* hash = AddCommand(&app, "hash", "State hash of a memory and its step", &Commands::Hash, &chosen);
   hash->fallthrough();
   AddName(hash, &flags);

@@ -15,6 +15,7 @@ struct Terminal {
   std::istream& in;
   std::ostream& out;                     // results
   std::ostream& err;                     // errors and questions
+  bool err_is_terminal = false;          // progress is shown there
   bool interactive = false;              // somebody sits at `in` and may be asked
   std::shared_ptr<client::Clock> clock;  // null: the machine's
 };

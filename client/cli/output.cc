@@ -83,6 +83,17 @@ void PrintMemories(const Json& memories, std::ostream& out) {
   PrintAligned(rows, out);
 }
 
+void PrintSnapshots(const Json& snapshots, std::ostream& out) {
+  std::vector<Row> rows = {{"ID", "MEMORY", "STEP", "LIVE", "BYTES", "SCHEDULED", "TOKEN"}};
+  for (const Json& snapshot : snapshots) {
+    rows.push_back({Cell(snapshot.at("id")), Cell(snapshot.at("memory")),
+                    Cell(snapshot.at("token").at("step")), Cell(snapshot.at("live_slots")),
+                    Cell(snapshot.at("bytes")), Cell(snapshot.at("scheduled")),
+                    Cell(snapshot.at("token").at("text"))});
+  }
+  PrintAligned(rows, out);
+}
+
 }  // namespace
 
 Json ToJson(const client::MemorySpec& spec) {
@@ -184,6 +195,30 @@ Json ToJson(const client::ReplyHeader& header) {
           {"turn", header.turn},     {"step", header.step},       {"durability", Name(header.durability)}};
 }
 
+Json ToJson(const client::SnapshotToken& token) {
+  return {{"text", token.ToText()}, {"uid", token.uid.ToHex()}, {"epoch", token.epoch},
+          {"turn", token.turn},     {"step", token.step},       {"state_hash", token.state_hash}};
+}
+
+Json ToJson(const client::Snapshot& snapshot) {
+  return {{"id", snapshot.id},
+          {"memory", snapshot.memory},
+          {"token", ToJson(snapshot.token)},
+          {"live_slots", snapshot.live_slots},
+          {"bytes", snapshot.bytes},
+          {"files", snapshot.files},
+          {"created_unix_ms", snapshot.created_unix_ms},
+          {"scheduled", snapshot.scheduled},
+          {"spec", ToJson(snapshot.spec)}};
+}
+
+Json ToJson(const client::RestoreResult& restored) {
+  Json json = ToJson(restored.header);
+  json["changed"] = restored.changed;
+  json["snapshot"] = ToJson(restored.snapshot);
+  return json;
+}
+
 Json ToJson(const absl::Status& error) {
   const client::ErrorDetails details = client::GetErrorDetails(error);
   Json json = {{"code", absl::StatusCodeToString(error.code())},
@@ -200,15 +235,16 @@ void Print(const Json& value, Format format, std::ostream& out) {
     out << value.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
     return;
   }
-  const Json& memories = value.contains("memories") ? value.at("memories") : Json();
   std::vector<std::pair<std::string, std::string>> lines;
   Flatten("", value, &lines);
   std::vector<Row> rows;
   for (auto& [field, cell] : lines) rows.push_back({field, cell});
   if (!rows.empty()) PrintAligned(rows, out);
-  if (!memories.is_array()) return;
-  if (!rows.empty()) out << '\n';
-  PrintMemories(memories, out);
+  for (const auto& [field, print] : {std::pair("memories", &PrintMemories), {"snapshots", &PrintSnapshots}}) {
+    if (!value.contains(field) || !value.at(field).is_array()) continue;
+    if (!rows.empty()) out << '\n';
+    print(value.at(field), out);
+  }
 }
 
 }  // namespace evoke::cli

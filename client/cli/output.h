@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "evoke/client.h"
+#include "evoke/snapshots.h"
 #include "nlohmann/json.hpp"
 
 namespace evoke::cli {
@@ -20,10 +21,14 @@ Json ToJson(const client::MemoryDescription& description);
 Json ToJson(const client::ServerStatus& status);
 Json ToJson(const client::MemoryPlan& plan);
 Json ToJson(const client::ReplyHeader& header);
+// With its text beside the fields, which is what --token takes.
+Json ToJson(const client::SnapshotToken& token);
+Json ToJson(const client::Snapshot& snapshot);
+Json ToJson(const client::RestoreResult& restored);
 Json ToJson(const absl::Status& error);
 
 // kJson: indented, with a newline. kTable: an object as one line a field, inner fields as "spec.key_dim"; an
-// array of descriptions as aligned columns, under the fields of the object that holds it.
+// array of memories or snapshots as aligned columns, under the fields of the object that holds it.
 void Print(const Json& value, Format format, std::ostream& out);
 
 }  // namespace evoke::cli

@@ -1,13 +1,10 @@
 #include "server/tools/evoke_inspect.h"
 
 #include <algorithm>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/status_macros.h"
-#include "server/engine/shard_state.h"
 #include "server/memory/state_hash.h"
 
 namespace evoke {
@@ -21,12 +18,6 @@ const char* NameOf(WriteKind kind) {
 const char* NameOf(SessionOp::Kind kind) {
   constexpr const char* kNames[] = {"?", "open", "outcome", "acknowledge", "forget"};
   return kNames[static_cast<int>(kind)];
-}
-
-Hash128 SumOf(const ShardState& state) {
-  Hash128 sum;
-  for (const auto& [partition, hash] : state.PartitionHashes()) sum += hash;
-  return sum;
 }
 
 absl::Status Differs(std::string_view what, std::string_view found, std::string_view meta) {
@@ -102,34 +93,6 @@ absl::Status CheckStore(const InspectedMemory& memory, const SlotStore& store, s
   if (records > 0 && chain != meta.chain) return Differs("the chain of the records", chain.ToString(), meta.chain.ToString());
   out << absl::StrFormat("memory \"%s\": %u slots, hash %s, step %u, turn %u; %u records from turn %u in one chain: OK\n",
                          memory.name, live, sum.ToString(), meta.step.value, meta.turn.value, records, first.value);
-  return absl::OkStatus();
-}
-
-absl::Status Replay(const InspectedMemory& memory, const SlotStore& store, std::ostream& out) {
-  EVOKE_ASSIGN_OR_RETURN(const MetaRow meta, store.ReadMeta());
-  std::vector<Partition> all;
-  for (uint32_t p = 0; p < memory.spec.partitions; ++p) all.push_back(Partition(p));
-  EVOKE_ASSIGN_OR_RETURN(ShardState state, ShardState::Create(memory.spec, memory.uid, std::move(all)));
-  state.FinishLoad(Turn(0), Epoch(1));
-  Step step;
-  Hash128 chain;
-  EVOKE_RETURN_IF_ERROR(store.ReadRecords(Turn(1), [&](const DecodedTurn& turn) {
-    ShardState::Changes changes;
-    EVOKE_RETURN_IF_ERROR(state.Apply(turn.record, &changes));
-    if (SumOf(state) != turn.record.state_hash) {
-      return absl::DataLossError(absl::StrCat("after turn ", turn.record.turn.value, " the replayed hash is ",
-                                              SumOf(state).ToString(), ", the record says ",
-                                              turn.record.state_hash.ToString()));
-    }
-    step = turn.record.step_after;
-    chain = turn.chain;
-    return absl::OkStatus();
-  }));
-  if (SumOf(state) != meta.state_hash) return Differs("the replayed hash", SumOf(state).ToString(), meta.state_hash.ToString());
-  if (step != meta.step) return Differs("the replayed step", absl::StrCat(step.value), absl::StrCat(meta.step.value));
-  if (chain != meta.chain) return Differs("the replayed chain", chain.ToString(), meta.chain.ToString());
-  out << absl::StrFormat("memory \"%s\": %u turns replayed from an empty memory: step %u, hash %s: OK\n", memory.name,
-                         meta.turn.value, step.value, meta.state_hash.ToString());
   return absl::OkStatus();
 }
 

@@ -30,8 +30,4 @@ absl::Status PrintRecords(const SlotStore& store, Turn from, bool verbose, std::
 // form a chain that ends in the meta row's.
 absl::Status CheckStore(const InspectedMemory& memory, const SlotStore& store, std::ostream& out);
 
-// Applies all records from turn 1 on to an empty memory and compares hash, step, live count and chain with the meta
-// row. OUT_OF_RANGE when turn 1 is no longer kept.
-absl::Status Replay(const InspectedMemory& memory, const SlotStore& store, std::ostream& out);
-
 }  // namespace evoke

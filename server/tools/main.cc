@@ -2,6 +2,9 @@
 //
 //   evoke-inspect --data-dir DIR list
 //   evoke-inspect --data-dir DIR slots|records|check|replay MEMORY
+//   evoke-inspect --data-dir DIR replay MEMORY --from SNAPSHOT_FOLDER
+//   evoke-inspect --data-dir DIR snapshots
+//   evoke-inspect verify-snapshot SNAPSHOT_FOLDER
 //
 // Exit: 0 clean, 1 failure, 2 usage, 3 data corrupt or format, 4 data directory locked.
 #include <CLI/CLI.hpp>
@@ -10,6 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/tools/evoke_inspect.h"
+#include "server/tools/replay.h"
+#include "server/tools/snapshot_check.h"
 #include "storage/catalog.h"
 #include "storage/data_dir.h"
 
@@ -35,6 +40,7 @@ struct Arguments {
   std::string memory;
   uint64_t limit = 100;
   uint64_t from = 0;
+  std::string snapshot;  // folder
   bool verbose = false;
 };
 
@@ -45,6 +51,17 @@ absl::Status List(const Arguments& arguments) {
     EVOKE_ASSIGN_OR_RETURN(const MemorySpec spec, DecodeSpec(entry.spec));
     std::cout << entry.name << "  " << entry.uid.ToString() << "  " << spec.capacity << " x " << spec.key_dim
               << (entry.state == CatalogEntry::State::kLive ? "" : "  (being made or removed)") << "\n";
+  }
+  return absl::OkStatus();
+}
+
+// Of every memory that there is.
+absl::Status Snapshots(const Arguments& arguments) {
+  EVOKE_ASSIGN_OR_RETURN(auto dir, DataDir::Open(arguments.data_dir));
+  EVOKE_ASSIGN_OR_RETURN(const std::vector<CatalogEntry> entries, CatalogFile(dir.get()).Load());
+  for (const CatalogEntry& entry : entries) {
+    EVOKE_ASSIGN_OR_RETURN(const auto snapshots, ListSnapshots(dir->SnapshotsPath(entry.uid)));
+    PrintSnapshots(snapshots, std::cout);
   }
   return absl::OkStatus();
 }
@@ -71,7 +88,7 @@ absl::Status WithStore(const Arguments& arguments, Body body) {
 int Main(int argc, char** argv) {
   CLI::App app("Reads an Evoke data directory offline; changes nothing in it.", "evoke-inspect");
   Arguments a;
-  app.add_option("--data-dir", a.data_dir, "data directory of a server that is not running")->required();
+  app.add_option("--data-dir", a.data_dir, "data directory of a server that is not running");
   app.require_subcommand(1);
   CLI::App* list = app.add_subcommand("list", "the memories of the directory");
   CLI::App* slots = app.add_subcommand("slots", "print live slots");
@@ -81,18 +98,29 @@ int Main(int argc, char** argv) {
   records->add_flag("-v,--verbose", a.verbose, "their writes and sessions too");
   CLI::App* check = app.add_subcommand("check", "verify rows, sums and the chain of records");
   CLI::App* replay = app.add_subcommand("replay", "apply all records to an empty memory and compare; needs turn 1");
+  replay->add_option("--from", a.snapshot, "begin at the state in this folder of a snapshot instead");
+  CLI::App* snapshots = app.add_subcommand("snapshots", "the complete snapshots of the directory");
+  CLI::App* verify = app.add_subcommand("verify-snapshot", "compare every byte and row of one with its manifest");
+  verify->add_option("folder", a.snapshot, "of the snapshot; needs no --data-dir")->required();
   for (CLI::App* command : {slots, records, check, replay}) command->add_option("memory", a.memory, "name")->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  if (*verify) return ExitCodeOf(VerifySnapshotFolder(a.snapshot, std::cout));
+  if (a.data_dir.empty()) {
+    std::cerr << "evoke-inspect: --data-dir is required\n";
+    return 2;
+  }
 
   if (*list) return ExitCodeOf(List(a));
+  if (*snapshots) return ExitCodeOf(Snapshots(a));
   return ExitCodeOf(WithStore(a, [&](const InspectedMemory& memory, const SlotStore& store) {
     if (*slots) return PrintSlots(memory, store, a.limit, std::cout);
     if (*records) return PrintRecords(store, Turn(a.from), a.verbose, std::cout);
     if (*check) return CheckStore(memory, store, std::cout);
+    if (!a.snapshot.empty()) return ReplayFrom(memory, store, a.snapshot, std::cout);
     return Replay(memory, store, std::cout);
   }));
 }

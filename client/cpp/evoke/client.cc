@@ -35,7 +35,14 @@ Client::Client(std::shared_ptr<Connection> connection) : connection_(std::move(c
 Client::~Client() = default;
 
 absl::StatusOr<Memory> Client::OpenMemory(const std::string& name, Deadline deadline) {
-  const absl::StatusOr<MemoryDescription> description = DescribeMemory(name, deadline);
+  absl::StatusOr<MemoryDescription> description = DescribeMemory(name, deadline);
+  if (absl::IsDataLoss(description.status())) {  // the list knows memories that cannot be described any more
+    const absl::StatusOr<std::vector<MemoryDescription>> all = ListMemories(deadline);
+    if (!all.ok()) return all.status();
+    for (const MemoryDescription& memory : *all) {
+      if (memory.name == name) description = memory;
+    }
+  }
   if (!description.ok()) return description.status();
   return HandleOf(name, description->uid, description->spec.key_dim, description->turn);
 }

@@ -18,6 +18,8 @@
 namespace evoke::client {
 
 class Connection;
+struct ForkResult;
+struct RestoreAsResult;
 
 struct CreateMemoryOptions {
   bool if_not_exists = false;              // a memory of that name with an equal spec is OK
@@ -56,7 +58,8 @@ class Client {
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ClientOptions options = {});
   ~Client();
 
-  // The memory that `name` means now; NOT_FOUND / MEMORY_NOT_FOUND when it means none.
+  // The memory that `name` means now; NOT_FOUND / MEMORY_NOT_FOUND when it means none. One whose data is lost
+  // has a handle too: it can be restored.
   absl::StatusOr<Memory> OpenMemory(const std::string& name, Deadline deadline = {});
   absl::StatusOr<MemoryDescription> DescribeMemory(const std::string& name, Deadline deadline = {});
 
@@ -70,6 +73,20 @@ class Client {
   // Removes a memory and its data. NOT_FOUND when no uid was given and there is none of that name.
   absl::StatusOr<DeleteMemoryResult> DeleteMemory(const std::string& name,
                                                   const DeleteMemoryOptions& options = {});
+
+  // A copy under a new name: spec, step, slots and payloads of one turn (snapshots.h). ALREADY_EXISTS when
+  // the name is taken.
+  absl::StatusOr<ForkResult> ForkMemory(const std::string& name, const std::string& new_name,
+                                        const LongCallOptions& options = {});
+  // Makes a new memory out of a snapshot of `memory`; of any with a snapshot in the backup_folder when that
+  // is empty.
+  absl::StatusOr<RestoreAsResult> RestoreSnapshotAs(const std::string& new_name, const SnapshotName& snapshot,
+                                                    const std::string& memory = "",
+                                                    const LongCallOptions& options = {});
+  // Snapshots of any memory in a folder below the server's backup-dir; "" is that itself.
+  absl::StatusOr<std::vector<Snapshot>> ListBackups(const std::string& backup_folder, Deadline deadline = {});
+  absl::StatusOr<Snapshot> VerifyBackup(const std::string& backup_folder, const std::string& id,
+                                        const LongCallOptions& options = {});
 
   // Version, readiness, limits, and where recovery stands.
   absl::StatusOr<ServerStatus> Status(Deadline deadline = {});

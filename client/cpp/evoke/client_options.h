@@ -26,6 +26,9 @@ struct ClientOptions {
   std::vector<std::string> addresses = {"127.0.0.1:7380"};
   // Of every call that names none, all its attempts and waits together; finite, > 0.
   absl::Duration deadline = absl::Seconds(30);
+  // Of calls that read or write a whole memory: fork, snapshots, export. Finite, > 0. RetryPolicy's
+  // attempt_timeout is not for them: cut short and repeated they would never end.
+  absl::Duration long_deadline = absl::Hours(1);
   RetryPolicy retry;
   std::optional<TlsOptions> tls;  // absent: plaintext. A unix address never has it
   // Who calls: a token, or better a file that holds it, which is read again when the server refuses what was

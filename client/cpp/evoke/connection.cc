@@ -27,6 +27,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const Cli
   // minutes).
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // A server that vanished without a word is noticed by calls that may last an hour, too.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // Otherwise all clients of a process share one TCP connection, and its flow control.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (options.tls.has_value() && !options.tls->server_name.empty())
@@ -55,6 +58,14 @@ absl::Status ValidateAddress(const std::string& address) {
       absl::StrCat("address \"", address, "\" is neither host:port nor unix:PATH"));
 }
 
+absl::StatusOr<absl::Time> EndOf(absl::Duration duration, Clock& clock) {
+  if (duration <= absl::ZeroDuration() || duration == absl::InfiniteDuration()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("deadline is ", absl::FormatDuration(duration), ", expected finite and > 0"));
+  }
+  return clock.Now() + duration;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(ClientOptions options) {
@@ -73,7 +84,10 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(ClientOptions opt
   }
   if (options.clock == nullptr) options.clock = std::make_shared<RealClock>();
   std::unique_ptr<Connection> connection(new Connection(std::move(options), *std::move(token), credentials));
-  if (auto deadline = connection->DeadlineAfter(std::nullopt); !deadline.ok()) return deadline.status();
+  for (const auto& deadline :
+       {connection->DeadlineAfter(std::nullopt), connection->LongDeadlineAfter(std::nullopt)}) {
+    if (!deadline.ok()) return deadline.status();
+  }
   return connection;
 }
 
@@ -92,23 +106,24 @@ Connection::Connection(ClientOptions options, std::unique_ptr<TokenSource> token
 }
 
 absl::StatusOr<absl::Time> Connection::DeadlineAfter(std::optional<absl::Duration> timeout) const {
-  const absl::Duration duration = timeout.value_or(options_.deadline);
-  if (duration <= absl::ZeroDuration() || duration == absl::InfiniteDuration()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("deadline is ", absl::FormatDuration(duration), ", expected finite and > 0"));
-  }
-  return options_.clock->Now() + duration;
+  return EndOf(timeout.value_or(options_.deadline), *options_.clock);
 }
 
-absl::Status Connection::Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report) {
+absl::StatusOr<absl::Time> Connection::LongDeadlineAfter(std::optional<absl::Duration> timeout) const {
+  return EndOf(timeout.value_or(options_.long_deadline), *options_.clock);
+}
+
+absl::Status Connection::Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report,
+                             AttemptTime attempt_time) {
   absl::InsecureBitGen random;
   for (int attempts = 1;; ++attempts) {
     const size_t index = current_.load(std::memory_order_relaxed);
     Stubs& stubs = stubs_[index];
     grpc::ClientContext context;
     const absl::Duration left = deadline - options_.clock->Now();
-    context.set_deadline(std::chrono::system_clock::now() +
-                         absl::ToChronoNanoseconds(std::min(left, options_.retry.attempt_timeout)));
+    const absl::Duration limit =
+        attempt_time == AttemptTime::kAll ? absl::InfiniteDuration() : options_.retry.attempt_timeout;
+    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(std::min(left, limit)));
     const std::string token = token_->Header();
     if (!token.empty()) context.AddMetadata("authorization", token);
     const absl::Status status = StatusFromGrpc(attempt(stubs, &context));

@@ -43,11 +43,19 @@ class Connection {
   // When a call that starts now has to be over. INVALID_ARGUMENT unless `timeout`, or else the default, is
   // finite and > 0.
   absl::StatusOr<absl::Time> DeadlineAfter(std::optional<absl::Duration> timeout) const;
+  absl::StatusOr<absl::Time> LongDeadlineAfter(std::optional<absl::Duration> timeout) const;
+
+  // How long one attempt may take.
+  enum class AttemptTime {
+    kLimited,  // RetryPolicy::attempt_timeout
+    kAll,      // all the time that is left: it reads or writes a whole memory
+  };
 
   // Runs `attempt`, which must be safe to repeat and must overwrite its reply, by retry_policy.h until
   // `deadline`. An error is that of the last attempt; its message begins with `what`, its details tell the
   // number of attempts. `report` may be null.
-  absl::Status Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report = nullptr);
+  absl::Status Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report = nullptr,
+                   AttemptTime attempt_time = AttemptTime::kLimited);
 
  private:
   Connection(ClientOptions options, std::unique_ptr<TokenSource> token,

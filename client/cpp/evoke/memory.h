@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "evoke/error_details.h"
 #include "evoke/requests.h"
@@ -14,7 +17,15 @@
 
 namespace evoke::client {
 
+struct ExportRequest;
+struct ExportSink;
+struct ImportResult;
+struct ImportRowsRequest;
+struct ImportSlotsRequest;
 struct MemoryCore;
+struct RestoreResult;
+struct Snapshot;
+struct SnapshotName;
 
 struct CallOptions {
   std::optional<absl::Duration>
@@ -26,15 +37,26 @@ struct CallOptions {
                                      // not hold it (any more)
 };
 
+// Where a long call stands: `phase` is "checkpoint", "check", "hash", "copy" or "restore"; bytes, or rows in
+// "check"; total 0: not known.
+using Progress = std::function<void(absl::string_view phase, uint64_t done, uint64_t total)>;
+
+// Of a call that reads or writes a whole memory.
+struct LongCallOptions {
+  std::optional<absl::Duration> deadline;  // all attempts together; absent: ClientOptions::long_deadline
+  Progress progress = nullptr;             // called a few times a second, by the calling thread
+};
+
 // A handle; cheap to copy. It is bound to the uid that its name had when it was opened: should the name come
 // to mean another memory, every call is refused with FAILED_PRECONDITION / STALE_MEMORY.
 //
 // Thread-safe. Independent of the life of its Client. Every call blocks until its reply, an error that may
 // not be retried, or its deadline; retry_policy.h says what is retried.
 //
-// Mutations (Update, TrainStep, Clear) are applied at most once, however often they are sent: exactly once
-// when they return OK, not at all on an error, unless ErrorDetails::outcome_unknown; then CallOptions::resume
-// finds out. (The error STEP_TOO_OLD means: applied, but the server no longer has the reply.)
+// Mutations (Update, TrainStep, Clear, Import) are applied at most once, however often they are sent: exactly
+// once when they return OK, not at all on an error, unless ErrorDetails::outcome_unknown; then
+// CallOptions::resume finds out. (The error STEP_TOO_OLD means: applied, but the server no longer has the
+// reply.)
 //
 //   absl::StatusOr<TrainStepResult> result = memory.TrainStep({.embeddings = MatrixView::Float32(x, rows),
 //                                                              .values = labels, .form =
@@ -59,6 +81,35 @@ class Memory {
   absl::StatusOr<MemoryDescription> Describe(const CallOptions& options = {});
   // The state as 128 bits, and the step it belongs to.
   absl::StatusOr<StateHashResult> StateHash(const CallOptions& options = {});
+
+  // Of a state no older than the call (snapshots.h). When an attempt breaks off after the server had made
+  // one, that one is taken.
+  absl::StatusOr<Snapshot> CreateSnapshot(const LongCallOptions& options = {});
+  // The complete ones, by epoch, turn and time: the memory's own, or those of it in a folder of backups.
+  absl::StatusOr<std::vector<Snapshot>> ListSnapshots(
+      const std::optional<std::string>& backup_folder = std::nullopt,
+      std::optional<absl::Duration> deadline = std::nullopt);
+  // The server reads every byte of it again; DATA_LOSS / CORRUPT_SNAPSHOT names the file that is damaged.
+  absl::StatusOr<Snapshot> VerifySnapshot(const SnapshotName& name, const LongCallOptions& options = {});
+  // To a folder below the server's backup-dir; what was copied before is not copied again.
+  absl::StatusOr<Snapshot> CopySnapshot(const std::string& id, const std::string& backup_folder,
+                                        const LongCallOptions& options = {});
+  // False when it was gone already, as it may be when the request had to be repeated.
+  absl::StatusOr<bool> DeleteSnapshot(const std::string& id,
+                                      std::optional<absl::Duration> deadline = std::nullopt);
+  // Back to the content of a snapshot, in place: epoch + 1, slots and step those of the snapshot. All
+  // handles of this client go on with new sessions; what they had in flight was undone with the rest or is
+  // refused (SESSION_UNKNOWN): none lands on the restored content.
+  absl::StatusOr<RestoreResult> RestoreSnapshot(const SnapshotName& name,
+                                                const LongCallOptions& options = {});
+
+  // The memory at one turn, oldest slot first (transfers.h); others may go on writing. An attempt that breaks
+  // off is continued behind its last row; EXPORT_CHANGED when the memory went on meanwhile.
+  absl::Status Export(const ExportRequest& request, const ExportSink& sink,
+                      const LongCallOptions& options = {});
+  // One chunk of rows, all or none, alone in its turn.
+  absl::StatusOr<ImportResult> Import(const ImportSlotsRequest& request, const CallOptions& options = {});
+  absl::StatusOr<ImportResult> Import(const ImportRowsRequest& request, const CallOptions& options = {});
 
  private:
   friend class Client;

@@ -22,15 +22,13 @@ void SessionPool::Lease::Applied() {
   if (pool == nullptr) return;
   Session next = session_;
   ++next.number;
-  absl::MutexLock lock(&pool->mu_);
-  pool->idle_.push_back(next);
+  pool->GiveBack(next);
 }
 
 void SessionPool::Lease::Refused() {
   SessionPool* const pool = std::exchange(pool_, nullptr);
   if (pool == nullptr) return;
-  absl::MutexLock lock(&pool->mu_);
-  pool->idle_.push_back(session_);
+  pool->GiveBack(session_);
 }
 
 void SessionPool::Lease::Unknown() {
@@ -63,7 +61,9 @@ SessionPool::Lease SessionPool::Take(uint64_t turn_seen) {
 }
 
 SessionPool::Lease SessionPool::Open(uint64_t turn_seen) {
-  return Lease(this, Session{.id = options_.new_id(), .number = 1, .opened_after = turn_seen});
+  return Lease(
+      this,
+      Session{.id = options_.new_id(), .number = 1, .opened_after = turn_seen, .generation = generation()});
 }
 
 std::optional<SessionPool::Lease> SessionPool::Resume(MutationId id) {
@@ -75,6 +75,22 @@ std::optional<SessionPool::Lease> SessionPool::Resume(MutationId id) {
   const Session session = *it;
   parked_.erase(it);
   return Lease(this, session);
+}
+
+void SessionPool::Retire() {
+  absl::MutexLock lock(&mu_);
+  ++generation_;
+  idle_.clear();
+}
+
+uint64_t SessionPool::generation() const {
+  absl::MutexLock lock(&mu_);
+  return generation_;
+}
+
+void SessionPool::GiveBack(const Session& session) {
+  absl::MutexLock lock(&mu_);
+  if (session.generation == generation_) idle_.push_back(session);
 }
 
 size_t SessionPool::idle_count() const {

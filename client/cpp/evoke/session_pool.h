@@ -62,6 +62,7 @@ class SessionPool {
       Id128 id;
       uint64_t number = 1;
       uint64_t opened_after = 0;
+      uint64_t generation = 0;  // of the pool when it was lent
     };
     Lease(SessionPool* pool, Session session) : pool_(pool), session_(session) {}
 
@@ -82,14 +83,24 @@ class SessionPool {
   // abandoned).
   std::optional<Lease> Resume(MutationId id);
 
+  // Gives all sessions up, those that are lent out too: the server is about to forget them. The parked ones
+  // stay, for their callers to be told.
+  void Retire();
+  // How often Retire was called.
+  uint64_t generation() const;
+
   size_t idle_count() const;
   size_t parked_count() const;
 
  private:
   using Session = Lease::Session;
 
+  // Back among the idle ones, unless it was retired.
+  void GiveBack(const Session& session);
+
   const Options options_;
   mutable absl::Mutex mu_;
+  uint64_t generation_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<Session> idle_ ABSL_GUARDED_BY(mu_);   // used from the back, so that few sessions stay warm
   std::deque<Session> parked_ ABSL_GUARDED_BY(mu_);  // oldest first
 };
