@@ -43,7 +43,8 @@ LIBRARY_HOMES = [
     ("RocksDB", ["rocksdb/*"], ["storage/rocksdb_*", "storage/snapshot.cc", "tests/*"]),
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
-    ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "tests/*"]),
+    ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "client/cli/digest.cc", "tests/*"]),
+    ("libzip", ["zip.h"], ["client/cli/export_*", "tests/*"]),
     ("CLI11", ["CLI/*"], ["server/config/*", "server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 
