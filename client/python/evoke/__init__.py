@@ -19,8 +19,8 @@ from .errors import (AlreadyExists, Cancelled, DamagedFile, DataLoss, DeadlineEx
                      SessionLost, SlotTaken, SnapshotNotFound, SpecDiffers, StaleMemory, TokenMismatch,
                      Unauthenticated, Unavailable, Unimplemented, UnacknowledgedLimit)
 from .memory import Memory
-from .results import (NO_SLOT, Description, Header, Neighbors, Outcome, Payload, QueryResult, ServerStatus, Slot,
-                      SlotsResult, StateHash, TrainResult, UpdateResult, ValueSlots)
+from .results import (NO_SLOT, Alarm, Description, Header, Neighbors, Outcome, Payload, QueryResult, ServerStatus,
+                      Slot, SlotsResult, StateHash, TrainResult, UpdateResult, ValueSlots)
 from .snapshots import Restored, Snapshot, SnapshotToken
 
 __version__ = "0.1.0"

@@ -208,4 +208,5 @@ def _status_of(reply: admin_pb2.StatusResponse) -> results.ServerStatus:
         state=_spec.enum_name(admin_pb2.ServerState, "SERVER_STATE_", reply.state),
         uptime_seconds=reply.uptime_seconds, simd=reply.simd, arithmetic_fingerprint=reply.arithmetic_fingerprint,
         limits={f.name: getattr(reply.limits, f.name) for f in admin_pb2.Limits.DESCRIPTOR.fields},
-        memories=tuple(_spec.description(m) for m in reply.memories))
+        memories=tuple(_spec.description(m) for m in reply.memories),
+        alarms=tuple(results.Alarm(a.name, a.memory, a.message, a.active_seconds) for a in reply.alarms))

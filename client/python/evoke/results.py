@@ -165,8 +165,18 @@ class StateHash:
 
 
 @dataclasses.dataclass(frozen=True)
+class Alarm:
+    """What an operator should look at; it goes by itself when its cause does."""
+
+    name: str              # "disk": writes are refused; "corrupt": damage was found
+    memory: str            # whose
+    message: str           # the cause, with the file, row or numbers that it is about
+    active_seconds: float  # since it was raised
+
+
+@dataclasses.dataclass(frozen=True)
 class ServerStatus:
-    """The server: version, readiness, limits."""
+    """The server: version, readiness, limits, alarms."""
 
     version: str
     instance: bytes                     # 16 bytes, new at every start
@@ -176,3 +186,4 @@ class ServerStatus:
     arithmetic_fingerprint: str         # equal ones give equal bits
     limits: Dict[str, int]
     memories: Tuple[Description, ...]   # ascending name
+    alarms: Tuple[Alarm, ...]           # that are active, ascending memory; empty when all is well

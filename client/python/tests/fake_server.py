@@ -119,6 +119,7 @@ class FakeServer(FakeTransfer):
         self.uid, self.epoch, self.turn, self.step = os.urandom(16), 1, 1, 0
         self.sessions = {}         # id -> (last number, first unacknowledged, {number: (body, reply)})
         self.forgotten_turn = 0
+        self.alarms = []           # that Status tells
         self.max_in_flight = 0
         self._in_flight = collections.Counter()
         self._lock = threading.RLock()
@@ -264,7 +265,7 @@ class FakeServer(FakeTransfer):
 
     def _Status(self, request, context):
         return admin_pb2.StatusResponse(version="fake", state=admin_pb2.SERVER_STATE_SERVING,
-                                        limits=admin_pb2.Limits(max_rows=self.max_rows))
+                                        limits=admin_pb2.Limits(max_rows=self.max_rows), alarms=self.alarms)
 
 
 class _Servicer:

@@ -7,6 +7,7 @@ import pytest
 
 import evoke
 from evoke import _codec, _spec, _status
+from evoke._proto import admin_service_pb2 as admin_pb2
 from evoke._proto import types_pb2
 from fake_server import OK, refuse, status_bytes
 
@@ -118,6 +119,14 @@ def test_delete_names_the_uid_so_that_a_repetition_cannot_hit_a_namesake(fake, c
     fake.script["DeleteMemory"] = [refuse("UNAVAILABLE"), OK]
     assert client.delete_memory("m")
     assert [r.uid for r in fake.requests["DeleteMemory"]] == [fake.uid] * 2
+
+
+def test_status_tells_the_alarms_and_their_causes(fake, client):
+    assert client.status().alarms == ()
+    fake.alarms = [admin_pb2.Alarm(name="corrupt", memory="m", message="000012.sst: block checksum", active_seconds=2.5),
+                   admin_pb2.Alarm(name="disk", memory="n", message="No space left on device", active_seconds=0.5)]
+    assert client.status().alarms == (evoke.Alarm("corrupt", "m", "000012.sst: block checksum", 2.5),
+                                      evoke.Alarm("disk", "n", "No space left on device", 0.5))
 
 
 def test_client_and_memory_pickle_without_connections(fake, client):
