@@ -44,7 +44,8 @@ LIBRARY_HOMES = [
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
     ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "tests/*"]),
-    ("CLI11", ["CLI/*"], ["server/config/*", "server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
+    ("toml++", ["toml++/*"], ["server/config/*", "tests/*"]),
+    ("CLI11", ["CLI/*"], ["server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 
 # What decides looks at a TurnView; a table read from there would be a decision that no proposal proves.
