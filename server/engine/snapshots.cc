@@ -47,10 +47,6 @@ struct Scratch {
 
 }  // namespace
 
-StateToken TokenOf(const SnapshotManifest& m) {
-  return {m.uid, m.epoch, m.turn, m.step, m.state_hash};
-}
-
 // --- places
 // --------------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ LIBRARY_HOMES = [
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
     ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "client/cli/digest.cc", "tests/*"]),
     ("libzip", ["zip.h"], ["client/cli/export_*", "tests/*"]),
-    ("CLI11", ["CLI/*"], ["server/config/*", "server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
+    ("toml++", ["toml++/*"], ["server/config/*", "tests/*"]),
+    ("CLI11", ["CLI/*"], ["server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 
 # What decides looks at a TurnView; a table read from there would be a decision that no proposal proves.
