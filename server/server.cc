@@ -227,8 +227,9 @@ void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
                                                               .keep_records_bytes = config_.keep_records_bytes,
                                                               .rocksdb = rocksdb,
                                                               .writable = [this] { return disk_->Refusal(); }});
-  // A thread for each call that may be open, for one waits for its client; and one for what is not a stream.
-  long_calls_ = std::make_unique<ThreadPool>("long", config_.max_open_exports + 1);
+  // A thread for each call that may be open, for one waits for its client; one for the schedule, one for what is not a
+  // stream.
+  long_calls_ = std::make_unique<ThreadPool>("long", config_.max_open_exports + 2);
   if (config_.snapshot_every <= absl::ZeroDuration()) return;
   snapshot_schedule_ = SnapshotSchedule::Start(
       {.catalog = catalog_.get(),

@@ -97,8 +97,9 @@ absl::Status DataDir::CheckFormat() {
   if (!line.ok()) return line.status();
   absl::string_view text = *line;
   uint32_t version = 0;
+  // To the byte, for SimpleAtoi would also take " 1" or "+1": this file says that the others are ours.
   if (!absl::ConsumePrefix(&text, kFormatPrefix) || !absl::ConsumeSuffix(&text, "\n") ||
-      !absl::SimpleAtoi(text, &version) || version == 0) {
+      !absl::SimpleAtoi(text, &version) || version == 0 || text != absl::StrCat(version)) {
     return absl::DataLossError(
         absl::StrCat(path, " is damaged, expected one line \"", kFormatPrefix, kVersion, "\""));
   }

@@ -159,6 +159,10 @@ bool Commands::Open() {
   return true;
 }
 
+absl::Time Commands::LongDeadline() {
+  return clock().Now() + Parsed(flags_.deadline, kDefaults.long_deadline);
+}
+
 ProgressBar::Options Commands::BarFor(absl::string_view what) {
   const bool wanted = flags_.progress == WhenProgress::kAlways ||
                       (flags_.progress == WhenProgress::kAuto && terminal_.err_is_terminal);

@@ -44,6 +44,8 @@ struct Flags {
   std::string as;  // restore as, import as
   std::optional<std::string> backup;
   std::string to;
+  std::string file;  // of an export
+  bool without_payloads = false;
   WhenProgress progress = WhenProgress::kAuto;
 };
 
@@ -71,6 +73,8 @@ class Commands {
   int SnapshotRestore();
   int SnapshotDelete();
   int SnapshotCopy();
+  int Export();
+  int Import();
 
  private:
   client::Clock& clock() { return terminal_.clock == nullptr ? real_clock_ : *terminal_.clock; }
@@ -79,6 +83,8 @@ class Commands {
   // Connects, and opens the memory that was named. False: `exit_code_` says how it ended.
   bool Open();
   ProgressBar::Options BarFor(absl::string_view what);
+  // When a command that makes many calls on a whole memory has to be over.
+  absl::Time LongDeadline();
   bool ReadSnapshotName(client::SnapshotName* name);
   int RestoreInPlace(const client::SnapshotName& name);
   // What cannot be undone is done only when it was said twice. False: it was not, and that was said.

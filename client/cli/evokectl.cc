@@ -130,6 +130,24 @@ void AddSnapshotCommands(CLI::App* app, Flags* flags, Command* chosen) {
   for (CLI::App* command : snapshot->get_subcommands({})) command->fallthrough();
 }
 
+void AddTransferCommands(CLI::App* app, Flags* flags, Command* chosen) {
+  CLI::App* out =
+      AddCommand(app, "export", "Write a memory at one turn to a .npz; goes on where an earlier try broke",
+                 &Commands::Export, chosen);
+  out->fallthrough();
+  AddName(out, flags);
+  out->add_option("file", flags->file, "replaced when the export is whole; until then FILE.partial grows")
+      ->required();
+  out->add_flag("--without-payloads", flags->without_payloads, "leave them out");
+
+  CLI::App* in =
+      AddCommand(app, "import", "Make the memory that was exported; goes on where an earlier try broke",
+                 &Commands::Import, chosen);
+  in->fallthrough();
+  in->add_option("file", flags->file, "that export wrote")->required();
+  in->add_option("--as", flags->as, "name of the memory; default the one in the file");
+}
+
 void AddSecurityFlags(CLI::App* app, Flags* flags) {
   app->add_flag("--tls", flags->tls, "speak TLS, and believe the system's roots; each --tls-... implies it");
   app->add_option("--tls-ca", flags->tls_files.root_certificates,
@@ -189,6 +207,7 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
       ->fallthrough();
   AddMemoryCommands(&app, &flags, &chosen);
   AddSnapshotCommands(&app, &flags, &chosen);
+  AddTransferCommands(&app, &flags, &chosen);
   CLI::App* hash = AddCommand(&app, "hash", "State hash of a memory and its step", &Commands::Hash, &chosen);
   hash->fallthrough();
   AddName(hash, &flags);

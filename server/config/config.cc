@@ -1,10 +1,9 @@
 #include "server/config/config.h"
 
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,7 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "server/config/option_table.h"
+#include "server/config/toml.h"
 #include "server/config/values.h"
 
 namespace evoke {
@@ -42,6 +43,11 @@ std::pair<std::string, int> Nearest(const std::string& key) {
   return best;
 }
 
+// As a basic string of TOML. Requires: IsText(text).
+std::string Quoted(const std::string& text) {
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
+}
+
 // Collects what the sources give, strongest first, and every error on the way.
 class Loader {
  public:
@@ -54,6 +60,8 @@ class Loader {
 
  private:
   void Give(const Option& option, const std::string& source, const std::string& text);
+  void GiveTable(const toml::table& table, const std::string& section);
+  void GiveNode(const Option& option, const toml::node& node);
   void SetAction(Action action) {
     if (loaded_.action == Action::kServe) loaded_.action = action;
   }
@@ -142,25 +150,48 @@ void Loader::ReadEnvironment(const std::map<std::string, std::string>& environme
 void Loader::ReadFile() {
   if (!file_) return;
   std::ifstream in(*file_);
-  if (!in) {
+  std::ostringstream text;
+  const bool empty = in && in.peek() == std::ifstream::traits_type::eof();  // copying nothing counts as a failure
+  if (in.bad() || (!empty && !(text << in.rdbuf()))) {
     errors_.push_back(absl::StrCat("file: ", *file_, " cannot be read"));
     return;
   }
-  std::vector<CLI::ConfigItem> items;
   try {
-    items = CLI::ConfigTOML().from_config(in);
-  } catch (const std::exception& e) {
-    errors_.push_back(absl::StrCat("file: ", *file_, ": ", e.what()));
-    return;
+    GiveTable(toml::parse(text.str()), "");
+  } catch (const toml::parse_error& e) {
+    errors_.push_back(absl::StrCat("file: ", *file_, ":", e.source().begin.line, ": ", std::string(e.description())));
   }
-  for (const CLI::ConfigItem& item : items) {
-    const std::string key = item.fullname();
-    if (const Option* option = FindOption(key); option != nullptr) {
-      Give(*option, "file", absl::StrJoin(item.inputs, ","));
-    } else if (item.name != "++" && item.name != "--") {  // the parser's marks of sections
+}
+
+void Loader::GiveTable(const toml::table& table, const std::string& section) {
+  for (const auto& [name, node] : table) {
+    const std::string key = section + std::string(name.str());
+    if (const toml::table* below = node.as_table()) {
+      GiveTable(*below, key + ".");
+      continue;
+    }
+    const Option* option = FindOption(key);
+    if (option == nullptr) {
       errors_.push_back(
           absl::StrCat("file: ", *file_, ": ", key, " is unknown, the nearest is ", Nearest(key).first));
+    } else if (const toml::array* many = node.as_array(); many != nullptr && option->many) {
+      many->for_each([&](const auto& item) { GiveNode(*option, item); });
+    } else {
+      GiveNode(*option, node);
     }
+  }
+}
+
+void Loader::GiveNode(const Option& option, const toml::node& node) {
+  if (const auto text = node.value_exact<std::string>()) {
+    Give(option, "file", *text);
+  } else if (const auto number = node.value_exact<int64_t>()) {
+    Give(option, "file", absl::StrCat(*number));
+  } else if (const auto flag = node.value_exact<bool>()) {
+    Give(option, "file", *flag ? "true" : "false");
+  } else {
+    errors_.push_back(absl::StrCat("file: ", *file_, ": ", option.key, " is neither text nor number nor true nor false",
+                                   option.many ? ", nor a list of texts" : ""));
   }
 }
 
@@ -178,8 +209,9 @@ absl::StatusOr<LoadedConfig> Loader::Finish() {
       errors_.push_back(absl::StrCat(source, ": ", option.key, " is \"", text, "\", expects ", expected));
     }
     loaded_.values[option.key] = text;
-    absl::StrAppend(&loaded_.printed, "# ", option.key, " from ", source, "\n", option.key, " = \"", text,
-                    "\"\n");
+    // What no file could say is not taken from anywhere, and would not be legible in a log either.
+    if (!IsText(text)) errors_.push_back(absl::StrCat(source, ": ", option.key, " is no text in UTF-8 without control characters"));
+    absl::StrAppend(&loaded_.printed, "# ", option.key, " from ", source, "\n", option.key, " = ", Quoted(text), "\n");
   }
   CheckTogether();
   if (!errors_.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors_, "\n"));

@@ -82,6 +82,31 @@ bool IsLocal(const std::string& address) {
   return host.find_first_not_of("0123456789.") == std::string::npos;  // not a name like 127.example.com
 }
 
+bool IsText(const std::string& text) {
+  uint32_t code = 0;
+  int following = 0;  // bytes that the character still needs
+  uint32_t least = 0;
+  for (const char c : text) {
+    const uint8_t byte = static_cast<uint8_t>(c);
+    if (following > 0) {
+      if ((byte & 0xc0) != 0x80) return false;
+      code = code << 6 | (byte & 0x3f);
+      if (--following > 0) continue;
+      const bool surrogate = code >= 0xd800 && code <= 0xdfff;
+      if (code < least || surrogate || code > 0x10ffff || code < 0xa0) return false;
+    } else if (byte < 0x80) {
+      if (byte < 0x20 || byte == 0x7f) return false;
+    } else if (byte >= 0xc2 && byte <= 0xf4) {
+      following = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
+      code = byte & (0x3f >> following);
+      least = following == 3 ? 0x10000 : following == 2 ? 0x800 : 0x80;
+    } else {
+      return false;
+    }
+  }
+  return following == 0;
+}
+
 int EditDistance(const std::string& a, const std::string& b) {
   std::vector<std::vector<int>> cost(a.size() + 1, std::vector<int>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i) {

@@ -22,6 +22,9 @@ std::string CheckAddress(const std::string& text, bool unix_allowed);
 // CheckAddress is fine.
 bool IsLocal(const std::string& address);
 
+// UTF-8 without control characters.
+bool IsText(const std::string& text);
+
 // Insertions, deletions, replacements and swaps of neighbours that make one of the other.
 int EditDistance(const std::string& a, const std::string& b);
 

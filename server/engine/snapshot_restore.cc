@@ -88,10 +88,6 @@ absl::StatusOr<Snapshots::Restored> Snapshots::Restore(const Place& place, const
                                                        const Progress& progress) {
   if (place.memory == nullptr) return BadArgument("memory", "name the memory that is to be restored");
   Executor& memory = *place.memory;
-  if (which.token && which.token->uid != memory.uid()) {
-    return Mismatch(absl::StrCat("the token is of memory ", which.token->uid.ToString(), ", \"",
-                                 memory.name(), "\" is ", memory.uid().ToString()));
-  }
   EVOKE_ASSIGN_OR_RETURN(const SnapshotManifest manifest, Find(place, which));
   if (manifest.uid != memory.uid()) {
     return Mismatch(absl::StrCat("snapshot ", manifest.id, " is of memory ", manifest.uid.ToString(), ", \"",

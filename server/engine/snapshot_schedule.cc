@@ -29,7 +29,9 @@ bool SnapshotSchedule::stopped() const {
 void SnapshotSchedule::LookLater() {
   options_.clock->RunAt(options_.clock->Now() + std::min(options_.every, kLookEvery), [weak = weak_from_this()] {
     const auto self = weak.lock();
-    if (self == nullptr || self->stopped()) return;
+    if (self == nullptr) return;
+    MutexLock lock(&self->mu_);  // after Stop the scheduler may be gone
+    if (self->stopped_) return;
     self->options_.scheduler->Post([self] {
       if (self->stopped()) return;
       self->Look();

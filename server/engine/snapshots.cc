@@ -47,10 +47,6 @@ struct Scratch {
 
 }  // namespace
 
-StateToken TokenOf(const SnapshotManifest& m) {
-  return {m.uid, m.epoch, m.turn, m.step, m.state_hash};
-}
-
 // --- places
 // --------------------------------------------------------------------------------------------------------
 
@@ -92,6 +88,11 @@ absl::StatusOr<std::vector<SnapshotManifest>> Snapshots::List(const Place& place
 absl::StatusOr<SnapshotManifest> Snapshots::Find(const Place& place, const Which& which) const {
   EVOKE_ASSIGN_OR_RETURN(const std::string folder, FolderOf(place));
   if (which.id.empty() && !which.token) return BadArgument("id", "name a snapshot by id or by token");
+  if (which.token && place.memory != nullptr && which.token->uid != place.memory->uid()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "TOKEN_MISMATCH",
+                 absl::StrCat("the token is of memory ", which.token->uid.ToString(), ", \"", place.memory->name(),
+                              "\" is ", place.memory->uid().ToString()));
+  }
   if (!which.id.empty()) {
     if (!IsSnapshotId(which.id)) return NoSuchSnapshot(absl::StrCat("\"", which.id, "\""));
     absl::StatusOr<SnapshotManifest> manifest = ReadSnapshot(absl::StrCat(folder, "/", which.id));

@@ -36,7 +36,7 @@ struct StateToken {
   Hash128 state_hash;
   friend bool operator==(const StateToken&, const StateToken&) = default;
 };
-StateToken TokenOf(const SnapshotManifest& manifest);
+inline StateToken TokenOf(const SnapshotManifest& m) { return {m.uid, m.epoch, m.turn, m.step, m.state_hash}; }
 
 class Snapshots {
  public:

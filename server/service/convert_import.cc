@@ -19,6 +19,10 @@ namespace {
 // Keys that were normalised in float32 are within a few units of 1; other programs' may be a little off.
 constexpr float kUnitTolerance = 1e-3f;
 
+// A memory counts on from the last step of an import for as long as it lives: at 10^9 observations a second this leaves
+// 292 years. With steps near 2^64 its next turn would be step 0, which no store takes.
+constexpr uint64_t kMaxStep = ~uint64_t{0} >> 1;
+
 template <typename T>
 absl::StatusOr<std::vector<T>> Column(const char* field, std::string_view bytes, size_t count) {
   if (bytes.size() != count * sizeof(T)) {
@@ -89,6 +93,9 @@ absl::Status FillExact(v1::SlotRows* from, const Target& target, ImportCall* cal
     if (steps[i] <= (i == 0 ? 0 : steps[i - 1])) {
       return BadArgument("exact.written_steps", absl::StrCat("row ", i, " was written at step ", steps[i], ", expects ascending steps"));
     }
+    if (steps[i] > kMaxStep) {
+      return BadArgument("exact.written_steps", absl::StrCat("row ", i, " was written at step ", steps[i], ", the last one is ", kMaxStep));
+    }
   }
   return TakePlacedPayloads(from, target.spec, &call->rows);
 }
@@ -140,6 +147,9 @@ absl::StatusOr<ImportCall> ToImportCall(v1::ImportRequest&& request, const Targe
     if (request.step_after() < call.rows.back().written_step) {
       return BadArgument("step_after", absl::StrCat("step_after is ", request.step_after(), ", but a row was written at step ",
                                                     call.rows.back().written_step));
+    }
+    if (request.step_after() > kMaxStep) {
+      return BadArgument("step_after", absl::StrCat("step_after is ", request.step_after(), ", the last one is ", kMaxStep));
     }
     call.step_after = request.step_after();
   }

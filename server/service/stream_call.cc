@@ -10,6 +10,12 @@
 #include "server/service/status_mapping.h"
 
 namespace evoke {
+namespace {
+
+// A client that takes no message for so long does not get to hold a thread any longer.
+constexpr absl::Duration kStalledAfter = absl::Seconds(60);
+
+}  // namespace
 
 StreamCall::StreamCall(const Method& method, ServiceContext* shared, grpc::CallbackServerContext* context)
     : method_(method), shared_(shared), context_(context), began_(absl::Now()), deadline_(DeadlineOf(*context)) {
@@ -59,9 +65,14 @@ absl::Status StreamCall::GoingOn() const {
 }
 
 absl::Status StreamCall::Send(const google::protobuf::Message& message) {
+  const absl::Time until = absl::Now() + kStalledAfter;
   {
     MutexLock lock(&mu_);
-    while (writing_) changed_.Wait(&mu_);
+    while (writing_ && absl::Now() < until) changed_.WaitFor(&mu_, absl::ToChronoMilliseconds(until - absl::Now()));
+    if (writing_) {
+      context_->TryCancel();
+      return absl::CancelledError("the caller has stopped reading");
+    }
   }
   if (absl::Status s = GoingOn(); !s.ok()) return s;
   bool own_buffer;

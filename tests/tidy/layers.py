@@ -43,8 +43,10 @@ LIBRARY_HOMES = [
     ("RocksDB", ["rocksdb/*"], ["storage/rocksdb_*", "storage/snapshot.cc", "tests/*"]),
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
-    ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "tests/*"]),
-    ("CLI11", ["CLI/*"], ["server/config/*", "server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
+    ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "client/cli/digest.cc", "tests/*"]),
+    ("libzip", ["zip.h"], ["client/cli/export_*", "tests/*"]),
+    ("toml++", ["toml++/*"], ["server/config/*", "tests/*"]),
+    ("CLI11", ["CLI/*"], ["server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 
 # What decides looks at a TurnView; a table read from there would be a decision that no proposal proves.

@@ -170,6 +170,36 @@ TEST(LoadConfigTest, PrintedConfigTellsSourcesAndIsAFileItself) {
   EXPECT_THAT(again.listen, ElementsAre("unix:/a", "unix:/b"));
 }
 
+TEST(LoadConfigTest, AValueWithEverySignOfTheFormatIsPrintedSoThatItIsReadAgain) {
+  const std::string value = "/a b/#1, \"c\"='d' \\ [e]\xc3\xa9";
+  const auto loaded = LoadConfig({"--data-dir", value, "--backup-dir=\"", "--audit-log= "}, {});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const Config again = Load({"--config", WriteFile(loaded->printed)});
+  EXPECT_EQ(again.data_dir, value);
+  EXPECT_EQ(again.backup_dir, "\"");
+  EXPECT_EQ(again.audit_log, " ");
+}
+
+TEST(LoadConfigTest, AValueThatNoFileCouldSayIsRefused) {
+  for (const std::string bad : {"a\nthreads = 9", "\x1b[2J", "\xff", "\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xc2\x85"}) {
+    EXPECT_THAT(Errors({"--data-dir=/d", "--backup-dir", bad}), ElementsAre(HasSubstr("backup-dir is no text")));
+  }
+}
+
+TEST(LoadConfigTest, AFileIsWholeTomlAndNothingOfItIsDroppedSilently) {
+  const auto data_dir = [](const std::string& text) { return Load({"--config", WriteFile(text)}).data_dir; };
+  EXPECT_EQ(data_dir("data-dir = \"/disk#1\" # not this\n"), "/disk#1");
+  EXPECT_EQ(data_dir("data-dir = '/a\"b'\n"), "/a\"b");
+  const auto errors = [](const std::string& text) { return Errors({"--data-dir=/d", "--config", WriteFile(text)}); };
+  EXPECT_THAT(errors("threads\n"), ElementsAre(HasSubstr(":1: ")));
+  EXPECT_THAT(errors("threads = 1\nthreads = 2\n"), ElementsAre(HasSubstr(":2: ")));
+  EXPECT_THAT(errors("threads = 1.5\n"), ElementsAre(HasSubstr("threads is neither text nor number")));
+  EXPECT_THAT(errors("threads = [1]\n"), ElementsAre(HasSubstr("threads is neither text nor number")));
+  EXPECT_THAT(errors("[engine]\nthreads = 1\n"), ElementsAre(HasSubstr("engine.threads is unknown, the nearest is")));
+  EXPECT_EQ(Load({"--data-dir=/d", "--config", WriteFile("")}).data_dir, "/d");
+  EXPECT_THAT(Errors({"--data-dir=/d", "--config", ::testing::TempDir()}), ElementsAre(HasSubstr("cannot be read")));
+}
+
 TEST(LoadConfigTest, HelpAndVersionNeedNothingElse) {
   EXPECT_EQ(LoadConfig({"--help"}, {})->action, Action::kHelp);
   EXPECT_EQ(LoadConfig({"--version", "--nonsense"}, {})->action, Action::kVersion);

@@ -61,7 +61,7 @@ TEST_F(DataDirTest, NewerFormatIsRefusedWithBothVersions) {
 TEST_F(DataDirTest, DamagedFormatIsDataLoss) {
   Open();
   for (const std::string text :
-       {"", "evoke-data 1", "evoke-data x\n", "evoke-data 0\n", "something else\n"}) {
+       {"", "evoke-data 1", "evoke-data x\n", "evoke-data 0\n", "evoke-data  1\n", "evoke-data +1\n", "something else\n"}) {
     Write(path_ + "/FORMAT", text);
     EXPECT_TRUE(absl::IsDataLoss(DataDir::Open(path_).status())) << text;
   }
