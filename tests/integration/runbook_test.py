@@ -136,6 +136,18 @@ def test_a_backup_outlives_snapshot_and_memory_and_becomes_a_memory_elsewhere(ma
         copy.restore(evoke.SnapshotToken(memory.uid, 1, 3, latest[0], latest[1]), backup_folder="faces")
 
 
+def test_an_export_becomes_the_same_memory_under_another_name(machine):
+    shell = started(machine())
+    memory = faces(shell)
+    assert state(memory)[1] in shell.run("export")
+    copy = evoke.Client(shell.address).memory("faces-copy")
+    assert state(copy) == state(memory)
+    found = [m.query(KEYS[17], k=1, payloads=True).neighbors for m in (memory, copy)]
+    assert [[p.data for p in n.payloads[n.slots[0, 0]]] for n in found] == [[payload(17)]] * 2
+    with np.load(shell.backup / "faces.npz") as columns:
+        assert len(columns.files) > 3
+
+
 def test_old_backups_go_and_new_ones_stay(machine):
     shell = started(machine())
     memory = faces(shell, batches=[])
