@@ -68,6 +68,12 @@ absl::StatusOr<std::string> Snapshots::FolderOf(const Place& place) const {
     return options_.data_dir->SnapshotsPath(place.memory->uid());
   }
   if (options_.backup_dir.empty()) return BadArgument("backup_folder", "this server has no backup-dir");
+  // Never made here: on a volume that is not mounted, copies would fill the disk that they are to survive.
+  std::error_code error;
+  if (!std::filesystem::is_directory(options_.backup_dir, error)) {
+    return BadArgument("backup_folder", absl::StrCat("the server's backup-dir ", options_.backup_dir,
+                                                     " is no folder; is its volume mounted?"));
+  }
   for (absl::string_view part : absl::StrSplit(*place.backup_folder, '/')) {
     if (part == ".." || (part.empty() && !place.backup_folder->empty())) {
       return BadArgument("backup_folder", "backup_folder must lie below the server's backup-dir");

@@ -241,6 +241,16 @@ TEST_F(SnapshotsTest, AMutationOfBeforeTheRestoreIsNotAppliedAgain) {
   EXPECT_EQ(TokenNow(*memory).step, Step(2));
 }
 
+TEST_F(SnapshotsTest, ABackupDirThatIsNotMountedIsNamedAndNotMade) {
+  const auto made = *snapshots->Create({memory}, false, nullptr);
+  fs::remove_all(path_ + "/backup");
+  const absl::Status copied = snapshots->Copy({memory}, made.id, "weekly", nullptr).status();
+  EXPECT_EQ(ReasonOf(copied), "BAD_ARGUMENT");
+  EXPECT_THAT(std::string(copied.message()), HasSubstr(path_ + "/backup"));
+  EXPECT_EQ(ReasonOf(snapshots->List({.backup_folder = ""}).status()), "BAD_ARGUMENT");
+  EXPECT_FALSE(fs::exists(path_ + "/backup"));
+}
+
 TEST_F(SnapshotsTest, ABackupIsRestoredAsANewMemoryAfterTheMemoryIsGone) {
   TrainMany(*memory, 1, 30);
   const StateToken then = TokenNow(*memory);
