@@ -55,7 +55,8 @@ bool ReadField(const std::string& field, const Json& value, client::MemorySpec* 
 Json SpecToExport(const client::MemorySpec& spec) {
   Json json = ToJson(spec);
   for (const char* field : {"write_rule", "batch", "durability"}) {
-    json[field] = absl::AsciiStrToLower(json.at(field).get<std::string>());
+    const std::string name = absl::AsciiStrToLower(json.at(field).get<std::string>());
+    json[field] = name == "unspecified" ? Json() : Json(name);
   }
   return json;
 }

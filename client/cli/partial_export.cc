@@ -21,7 +21,7 @@ namespace evoke::cli {
 namespace {
 
 constexpr char kPartialFormat[] = "evoke-export-partial 1";
-constexpr char kWrittenBy[] = "evokectl 0.1.0";
+constexpr char kWrittenBy[] = "evokectl " EVOKE_VERSION;
 // What a crash loses at most; a sync of ten files every MiB would be most of the time.
 constexpr uint64_t kCommitBytes = 64 << 20;
 

@@ -45,9 +45,9 @@ struct SeenCall {
 };
 
 // Listens from construction to destruction, on a free port of the loopback or on a unix socket. It learns
-// nothing: every observation counts as a step and takes the slot with its step's number; answers repeat the
-// given values. Sessions follow semantics.md section 5: an applied number is answered from its record, gaps
-// and unknown sessions are errors. Thread-safe.
+// nothing but exact imports: every observation counts as a step and takes the slot with its step's number;
+// answers repeat the given values. Sessions follow semantics.md section 5: an applied number is answered from
+// its record, gaps and unknown sessions are errors. Thread-safe.
 class FakeServer {
  public:
   explicit FakeServer(const std::string& listen = "127.0.0.1:0");
@@ -79,9 +79,20 @@ class FakeServer {
     uint64_t last_number = 0;
     std::string reply;  // serialised, of last_number
   };
+  // A row that an exact Import wrote.
+  struct FakeSlot {
+    uint64_t slot;
+    int64_t value;
+    uint64_t written_step;
+    uint32_t hits;
+    std::string key;  // raw
+    std::vector<v1::PlacedPayload> payloads;
+  };
   struct FakeMemory {
     v1::MemoryDescription description;
-    uint64_t forgotten_turn = 0;  // last turn of any forgotten session
+    std::vector<FakeSlot> rows;           // oldest first; what Export gives
+    std::vector<v1::Snapshot> snapshots;  // of names, not of content
+    uint64_t forgotten_turn = 0;          // last turn of any forgotten session
     std::map<std::string, Session> sessions;
   };
 
@@ -92,6 +103,9 @@ class FakeServer {
   template <typename Request, typename Reply, typename Work>
   grpc::Status ServeMutation(const Request& request, FakeMemory& memory, Reply* reply, Work work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The same for calls outside the sessions. `work` is told whether its reply will be lost.
+  template <typename Request, typename Work>
+  grpc::Status ServeStream(const char* method, const Request& request, Work work);
   std::optional<Fault> NextFault(const char* method) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void FillHeader(const FakeMemory& memory, v1::ReplyHeader* header);
 
