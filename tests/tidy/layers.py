@@ -44,7 +44,7 @@ LIBRARY_HOMES = [
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
     ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "tests/*"]),
-    ("toml++", ["toml++/*"], ["server/config/*", "tests/*"]),
+    ("toml++", ["toml++/*"], ["server/config/toml.h"]),
     ("CLI11", ["CLI/*"], ["server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 
