@@ -3,7 +3,8 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled slow, TSan, and the similarity compiled for this very machine
+#   tests/run.sh --full    also the tests labelled slow, two seconds of every fuzz target, TSan, and the similarity
+#                          compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -124,7 +125,12 @@ if step "python client" deploy/python_env.sh "$venv"; then
 fi
 
 # 3. ASan and UBSan: what runs in one process.
-build_and_test dev --label-regex '^(unit|model|component)$' "${not_slow[@]}"
+build_and_test dev --label-regex '^(unit|model|component|fuzz)$' "${not_slow[@]}"
+
+# 4. The libFuzzer targets, from the same inputs as their replays above. Building them takes 3 minutes of CPU.
+if $full; then
+  EVOKE_TEST_SEED=1 EVOKE_JOBS=$jobs step "fuzz" tests/fuzz.sh 2 || true
+fi
 
 if $full; then
   # Debian's gRPC is not instrumented: TSan would report its every hand-over as a race.

@@ -1,12 +1,17 @@
 // toml++, as one include: header only, so that no program needs a library where it runs.
 //
-// Its release 3.3 declares it unreachable that a character like U+01E1 stands outside quotes, which is undefined
-// behaviour for a file in which one does (found by tests/fuzz/config.cc). Here it is what it ought to be: no whitespace.
+// Its release 3.3 takes for granted what a wrong file need not keep to (found by tests/fuzz/config.cc): that no character
+// like U+01E1 stands outside quotes, and that a table's name begins like one ("[=]"). The code behind either reports such
+// a file, so here the first is what it ought to be, no whitespace, and the second is not asserted.
 #pragma once
 
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/impl/preprocessor.h>
+#undef TOML_ASSERT
+#undef TOML_ASSERT_ASSUME
+#define TOML_ASSERT(expr) static_assert(true)
+#define TOML_ASSERT_ASSUME(expr) static_assert(true)
 #pragma push_macro("TOML_UNREACHABLE")
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE return false

@@ -45,7 +45,7 @@ LIBRARY_HOMES = [
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
     ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "client/cli/digest.cc", "tests/*"]),
     ("libzip", ["zip.h"], ["client/cli/export_*", "tests/*"]),
-    ("toml++", ["toml++/*"], ["server/config/*", "tests/*"]),
+    ("toml++", ["toml++/*"], ["server/config/toml.h"]),
     ("CLI11", ["CLI/*"], ["server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 
