@@ -35,13 +35,14 @@ Engine::Engine(Parts parts)
       sessions_(std::move(parts.sessions)),
       shards_turn_(state_.name.turn) {
   state_.sessions = sessions_.count();
+  durable_ = state_;
 }
 
 Engine::~Engine() = default;
 
 // --- completions ---------------------------------------------------------------------------------------------------
 
-void Engine::Begin(Next next, Phase phase) {
+void Engine::Begin(Stage next, Phase phase) {
   work_->next = next;
   work_->phase = phase;
   work_->phase_began = clock_->Now();
@@ -61,7 +62,8 @@ void Engine::Arrived(const absl::Status& status) {
   if (!status.ok() && work_->error.ok()) work_->error = status;
   if (--work_->outstanding > 0) return;
   work_->report.phases[static_cast<int>(work_->phase)] += clock_->Now() - work_->phase_began;
-  if (!work_->error.ok()) return Fail(work_->error);
+  work_->stuck = !work_->error.ok() || !failed_.ok();
+  if (work_->stuck) return Settle();
   (this->*work_->next)();
 }
 
@@ -74,9 +76,10 @@ void Engine::Audit(AuditRequest request, Shard::Done<AuditAnswer> done) {
 
 // --- admission -----------------------------------------------------------------------------------------------------
 
-void Engine::RunTurn(std::vector<Task> tasks, Done done) {
+void Engine::RunTurn(std::vector<Task> tasks, Next next, Done done) {
   EVOKE_CHECK(work_ == nullptr);
   work_ = std::make_unique<TurnWork>();
+  work_->next_turn = std::move(next);
   work_->done = std::move(done);
   work_->turn = state_.name.turn.Next();
   work_->began = clock_->Now();
@@ -87,7 +90,9 @@ void Engine::RunTurn(std::vector<Task> tasks, Done done) {
     waited = std::max(waited, work_->began - task.submitted);
     work_->items.push_back({.task = std::move(task)});
   }
-  AdmitAll();
+  // What failed waits for the last commit under way, and this turn shares its fate.
+  work_->stuck = !failed_.ok();
+  if (!work_->stuck) AdmitAll();
 }
 
 void Engine::AdmitAll() {
@@ -117,7 +122,7 @@ bool Engine::Admit(size_t index) {
   // A retry is answered even when the epoch that it required is over: it was right when it was applied.
   const bool retry = mutation != nullptr && sessions_.Knows(*mutation);
   if (task.epoch && *task.epoch != state_.name.epoch.value && !retry) {
-    task.Fail(StaleEpoch(*task.epoch, state_.name.epoch));
+    Tell([&task, status = StaleEpoch(*task.epoch, state_.name.epoch)] { task.Fail(status); });
     return false;
   }
   if (std::holds_alternative<ImportCall>(task.call) && !retry) {
@@ -125,32 +130,12 @@ bool Engine::Admit(size_t index) {
     return true;
   }
   if (mutation != nullptr) return AdmitMutation(index, *mutation);
-  if (std::holds_alternative<ReaderCall>(task.call)) {
-    AnswerReader(&task);
-    return false;
-  }
-  if (std::holds_alternative<InspectCall>(task.call)) {
-    task.Reply(InspectReply{.state = state_.name,
-                               .state_hash = state_.state_hash,
-                               .live_count = state_.live_count,
-                               .distinct_values = state_.distinct_values,
-                               .sessions = static_cast<uint32_t>(state_.sessions)});
-    return false;
-  }
-  item.kind = std::holds_alternative<QueryCall>(task.call)   ? TurnWork::Kind::kQuery
-              : std::holds_alternative<SlotsCall>(task.call) ? TurnWork::Kind::kSlots
-                                                             : TurnWork::Kind::kReadObserve;
+  item.kind = std::holds_alternative<QueryCall>(task.call)     ? TurnWork::Kind::kQuery
+              : std::holds_alternative<SlotsCall>(task.call)   ? TurnWork::Kind::kSlots
+              : std::holds_alternative<ReaderCall>(task.call)  ? TurnWork::Kind::kReader
+              : std::holds_alternative<InspectCall>(task.call) ? TurnWork::Kind::kInspect
+                                                               : TurnWork::Kind::kReadObserve;
   return true;
-}
-
-// Between turns, so no commit is under way and the store is at the state's turn.
-void Engine::AnswerReader(Task* task) {
-  ReaderReply reply{
-      .state = state_.name, .chain = state_.chain, .state_hash = state_.state_hash, .live_count = state_.live_count};
-  absl::StatusOr<std::shared_ptr<const StoreReader>> reader = store_->OpenReader();
-  if (!reader.ok() && !absl::IsUnimplemented(reader.status())) return task->Fail(reader.status());
-  if (reader.ok()) reply.reader = *std::move(reader);
-  task->Reply(std::move(reply));
 }
 
 bool Engine::AdmitMutation(size_t index, const MutationId& mutation) {
@@ -162,7 +147,7 @@ bool Engine::AdmitMutation(size_t index, const MutationId& mutation) {
       item.kind = TurnWork::Kind::kRefused;
       item.refusal = verdict.status();
     } else {
-      item.task.Fail(verdict.status());
+      Tell([&item, status = verdict.status()] { item.task.Fail(status); });
     }
     return false;
   }
@@ -293,7 +278,7 @@ void Engine::TakeMerged(const ProposeRequest& request, std::vector<Proposal> pro
   }
 }
 
-void Engine::AskShards(const Need& need, Next then) {
+void Engine::AskShards(const Need& need, Stage then) {
   // Only what is lacking is asked for again: a row without `neighbors` is not searched. (wants[row] is the first
   // request's of that row.)
   absl::flat_hash_map<uint32_t, RowWant> wants;

@@ -1,16 +1,22 @@
-// The turn: what a memory does with a handful of tasks, as a state machine.
+// The turn: what a memory does with a handful of tasks, as a state machine; and the pipeline of turns.
 //
-//   admit -> propose -> answer reads -> decide <-> more / fetch -> commit -> reply -> apply
+//   admit -> propose -> answer reads -> decide <-> more / fetch -> hand over -> apply    one turn at a time
+//                                                                       \-> commit -> reply    several, in order
 //
 // RunTurn admits the tasks in arrival order, packs their rows, and asks all shards once. Reads are answered from the
-// state at the turn's start; mutations are decided in arrival order, each on what the earlier ones left, become one
-// TurnRecord and one commit, and are then acknowledged and applied. Steps are driven by completions: nothing waits on
-// a stack, so a slow shard, a lost one and a simulated one are the same code.
+// state at the turn's start; mutations are decided in arrival order, each on what the earlier ones left, and become one
+// TurnRecord, which is handed to the log. Then, while its commit syncs, the record is applied to the shards, and the next
+// turn may begin. Steps are driven by completions: nothing waits on a stack, so a slow shard, a lost one and a simulated
+// one are the same code.
 //
-// Owns shards, sessions and the numbers of the memory; holds no state of single slots beyond the turn at hand.
+// So shards, sessions and numbers run ahead of the disk, and nobody may know: what a turn answers leaves when every turn
+// before it is durable (a mutation's reply: it too), what it reads of the store is read then, and state() tells the last
+// turn that is durable. (server/README.md, "The turn", has the argument.)
+//
+// Owns shards, sessions and the numbers of the memory; holds no state of single slots beyond the turns at hand.
 // Threads: memory's strand only; completions from elsewhere are posted to it.
 // Failure: when `done` gets an error the memory's durable state is unknown and the engine must be thrown away and
-// recovered; every task was answered with UNAVAILABLE / COMMIT_UNKNOWN.
+// recovered; every task of a turn that was not durable was answered with UNAVAILABLE / COMMIT_UNKNOWN.
 #pragma once
 
 #include <deque>
@@ -63,20 +69,24 @@ class Engine {
   explicit Engine(Parts parts);
   ~Engine();
 
-  // Runs one turn; `done` on the strand when it is applied. What is Task::alone must be.
-  // Requires: no turn is running; fewer than max_sessions mutations; all rows have the spec's key_dim.
+  // Runs one turn. `next` on the strand when another one may begin, `done` when this one and all before it are durable
+  // and applied; turns are done in their order. An error is told once, by the oldest turn that is not done, when nothing
+  // of any of them is under way; then no other callback runs. What is Task::alone must be.
+  // Requires: no turn is between RunTurn and `next`; fewer than max_sessions mutations; all rows have the spec's key_dim.
+  using Next = std::function<void()>;
   using Done = std::function<void(absl::Status)>;
-  void RunTurn(std::vector<Task> tasks, Done done);
+  void RunTurn(std::vector<Task> tasks, Next next, Done done);
 
-  const EngineState& state() const { return state_; }
+  // After the last turn that is done.
+  const EngineState& state() const { return durable_; }
   size_t shard_count() const { return shards_->count(); }
   void Figures(Shard::Done<std::vector<ShardFigures>> done) { shards_->Figures(std::move(done)); }
-  // Compares a slice as of the last turn. Requires: no turn is running.
+  // Compares a slice as of the last turn. Requires: every turn is done.
   void Audit(AuditRequest request, Shard::Done<AuditAnswer> done);
 
  private:
   struct TurnWork;
-  using Next = void (Engine::*)();
+  using Stage = void (Engine::*)();
 
   // The steps, in order. Each ends by naming the next one in Begin, and Ready.
   void AdmitAll();
@@ -84,21 +94,29 @@ class Engine {
   void AnswerReads();
   void SendReads();
   void Decide();
-  void Commit();
-  void Committed();
+  void HandOver();
   void Applied();
-  void Finish();
-  void Fail(const absl::Status& why);  // instead of what is left
+
+  // The pipeline.
+  void Leave();  // the turn at hand becomes the last one in flight
+  void Logged(TurnWork* turn, const absl::Status& status);
+  void Acknowledge(TurnWork* turn);
+  // Lets go what waited for durable turns; fails everything when something failed and nothing is under way any more.
+  // From its return on this engine may be gone.
+  void Settle();
+  void Fail(const absl::Status& why);
+  // Runs `answer` when all turns before the one at hand are durable.
+  void Tell(std::function<void()> answer);
 
   bool Admit(size_t index);
   bool AdmitMutation(size_t index, const MutationId& mutation);
-  void AnswerReader(Task* task);
   void PackRows(uint32_t neighbors, const RowSet& rows, std::vector<uint32_t>* view_row);
   void AskSlots(size_t index, const SlotsCall& call);
-  void AskShards(const Need& need, Next then);
+  void AskShards(const Need& need, Stage then);
   bool AnswerQuery(size_t index, Need* need);
   void SendQuery(size_t index);
   void SendSlots(size_t index);
+  void SendReader(size_t index);
   void SendStored(size_t index);
   void ReadPayloads(size_t index, std::vector<SlotPayloads> slots,
                     std::function<void(std::vector<SlotPayloads>)> take);
@@ -113,7 +131,7 @@ class Engine {
   void CountEvicted();
   void TakeState();
   void TakeMerged(const ProposeRequest& request, std::vector<Proposal> proposals);
-  void Report();
+  void Report(TurnWork* turn);
   ReadPoint ShardPoint() const;
   StateName NameAfter(Step step) const;
   void At(TurnEdge edge) const {
@@ -121,8 +139,8 @@ class Engine {
   }
   uint32_t Ask(uint32_t count) const { return options_.ask_one_at_a_time ? std::min(count, 1u) : count; }
 
-  // Counts completions that are under way; the step `next` runs on the strand when all have come.
-  void Begin(Next next, Phase phase);
+  // Counts completions that are under way; the stage `next` runs on the strand when all have come.
+  void Begin(Stage next, Phase phase);
   template <typename T, typename Take>
   Shard::Done<T> Expect(Take take);
   std::function<void(absl::Status)> ExpectStatus();
@@ -140,15 +158,18 @@ class Engine {
   Clock* const clock_;
   EngineProbe* const probe_;
   // Strand only.
-  EngineState state_;
-  Sessions sessions_;
-  Turn shards_turn_;  // applied by all shards
+  EngineState state_;    // after the last turn handed over
+  EngineState durable_;  // after the last turn done
+  Sessions sessions_;    // as state_
+  Turn shards_turn_;     // that the shards are told to apply
   struct Unapplied {
     std::shared_ptr<const TurnRecord> record;
     Effects effects;
   };
-  std::deque<Unapplied> unapplied_;  // committed, not applied: more than none only with apply_lag_turns
-  std::unique_ptr<TurnWork> work_;   // null between turns
+  std::deque<Unapplied> unapplied_;  // handed over, not told to the shards: more than none only with apply_lag_turns
+  std::unique_ptr<TurnWork> work_;   // the turn at hand; null between `next` and RunTurn
+  std::deque<std::unique_ptr<TurnWork>> in_flight_;  // behind `next`, not done; the oldest first
+  absl::Status failed_;              // of the first commit that failed
 };
 
 }  // namespace evoke

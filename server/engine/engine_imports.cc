@@ -84,7 +84,7 @@ bool Engine::AdmitImport(size_t index) {
   if (const MutationId* mutation = item.task.mutation(); status.ok() && mutation != nullptr) {
     status = sessions_.Admit(*mutation, work_->turn, &work_->ops).status();
   }
-  if (!status.ok()) item.task.Fail(status);
+  if (!status.ok()) Tell([&item, status] { item.task.Fail(status); });
   return status.ok();
 }
 

@@ -112,7 +112,7 @@ void Engine::SendSlots(size_t index) {
   for (uint64_t slot : call.slots) {
     if (const auto it = fetched.find(slot); it != fetched.end()) item.slots.slots.push_back({.content = *it->second});
   }
-  if (!call.payloads) return item.task.Reply(std::move(item.slots));
+  if (!call.payloads) return Tell([&item] { item.task.Reply(std::move(item.slots)); });
 
   std::vector<SlotAnswer*> answers;
   for (SlotAnswer& a : item.slots.slots) answers.push_back(&a);
@@ -130,8 +130,11 @@ void Engine::SendSlots(size_t index) {
 
 // --- replies -------------------------------------------------------------------------------------------------------
 
-// Payloads and stored replies are read before the turn's commit can change them.
+// Payloads and stored replies are read when the store is at the turn's start: after the last commit before this turn, and
+// before its own can change them.
 void Engine::SendReads() {
+  work_->waits = !in_flight_.empty() && work_->reads_store();
+  if (work_->waits) return;  // Settle comes back here
   At(TurnEdge::kReadsKnown);
   Begin(&Engine::Decide, Phase::kReply);
   for (size_t i = 0; i < work_->items.size(); ++i) {
@@ -143,13 +146,23 @@ void Engine::SendReads() {
       case TurnWork::Kind::kSlots:
         SendSlots(i);
         break;
+      case TurnWork::Kind::kReader:
+        SendReader(i);
+        break;
+      case TurnWork::Kind::kInspect:
+        Tell([&item, reply = InspectReply{.state = state_.name,
+                                          .state_hash = state_.state_hash,
+                                          .live_count = state_.live_count,
+                                          .distinct_values = state_.distinct_values,
+                                          .sessions = static_cast<uint32_t>(state_.sessions)}] { item.task.Reply(reply); });
+        break;
       case TurnWork::Kind::kRetryStored:
         SendStored(i);
         break;
       case TurnWork::Kind::kReadObserve: {
         const ObserveCall& call = std::get<ObserveCall>(item.task.call);
         ObserveReply reply{std::move(item.plan->result()), state_.name};
-        item.task.Reply(call.encode(reply));
+        Tell([&item, bytes = call.encode(reply)]() mutable { item.task.Reply(std::move(bytes)); });
         item.plan->result() = std::move(reply);  // for the report
         break;
       }
@@ -160,10 +173,20 @@ void Engine::SendReads() {
   Ready();
 }
 
+void Engine::SendReader(size_t index) {
+  Task& task = work_->items[index].task;
+  ReaderReply reply{
+      .state = state_.name, .chain = state_.chain, .state_hash = state_.state_hash, .live_count = state_.live_count};
+  absl::StatusOr<std::shared_ptr<const StoreReader>> reader = store_->OpenReader();
+  if (!reader.ok() && !absl::IsUnimplemented(reader.status())) return task.Fail(reader.status());
+  if (reader.ok()) reply.reader = *std::move(reader);
+  task.Reply(std::move(reply));
+}
+
 void Engine::SendQuery(size_t index) {
   TurnWork::Item& item = work_->items[index];
   const QueryCall& call = std::get<QueryCall>(item.task.call);
-  if (!call.payloads) return item.task.Reply(std::move(item.query));
+  if (!call.payloads) return Tell([&item] { item.task.Reply(std::move(item.query)); });
   std::vector<SlotPayloads> wanted;
   for (uint32_t r = 0; r < item.query.rows; ++r) {
     for (uint32_t n = 0; item.query.answered[r] && n < item.query.neighbor_count; ++n) {

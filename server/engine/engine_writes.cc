@@ -1,4 +1,4 @@
-// The writing half of a turn: decide in arrival order, one record, one commit, then acknowledge and apply.
+// The writing half of a turn: decide in arrival order, one record, handed to the log and to the shards.
 #include <algorithm>
 #include <utility>
 
@@ -61,10 +61,10 @@ void Engine::Decide() {
       return AskShards(need, &Engine::Decide);
     }
   }
-  if (!work_->mutates()) return Finish();
+  if (!work_->mutates()) return Leave();
   BuildRecord();
   work_->report.phases[static_cast<int>(Phase::kDecide)] += clock_->Now() - began;
-  Commit();
+  HandOver();
 }
 
 // --- the record ----------------------------------------------------------------------------------------------------
@@ -144,19 +144,30 @@ void Engine::WriteSlots() {
             [](const SlotWrite& a, const SlotWrite& b) { return a.written_step < b.written_step; });
 }
 
-// --- commit, acknowledge, apply ------------------------------------------------------------------------------------
+// --- hand over -------------------------------------------------------------------------------------------------------
 
-void Engine::Commit() {
+// The commit first, so that it never waits for the rest.
+void Engine::HandOver() {
   At(TurnEdge::kDecided);
-  Begin(&Engine::Committed, Phase::kCommit);
-  log_->Append(work_->record, ExpectStatus());
+  work_->logged = false;
+  work_->handed_over = clock_->Now();
+  log_->Append(work_->record, [this, turn = work_.get()](absl::Status status) {
+    strand_->Post([this, turn, status = std::move(status)] { Logged(turn, status); });
+  });
   At(TurnEdge::kCommitting);
+  Begin(&Engine::Applied, Phase::kApply);
   CountEvicted();
+  unapplied_.push_back({.record = work_->record});
+  while (unapplied_.size() > (work_->record->admin == AdminOp::kNone ? options_.apply_lag_turns : 0)) {
+    shards_turn_ = unapplied_.front().record->turn;
+    shards_->Apply(unapplied_.front().record, ExpectStatus());
+    unapplied_.pop_front();
+  }
   Ready();
 }
 
-// For the figures alone: how many live slots the evicted values had. Asked while the commit is under way, from the
-// state at the turn's start, which the shards still have.
+// For the figures alone: how many live slots the evicted values had. Asked before the Apply, so of the state at the turn's
+// start.
 void Engine::CountEvicted() {
   ProposeRequest request{.at = ShardPoint(), .rows = work_->rows};
   for (const TurnWork::Item& item : work_->items) {
@@ -173,35 +184,11 @@ void Engine::CountEvicted() {
                    }));
 }
 
-void Engine::Committed() {
-  At(TurnEdge::kCommitted);
+void Engine::Applied() {
   TakeState();
-  for (TurnWork::Item& item : work_->items) {
-    const bool wrote = item.kind == TurnWork::Kind::kObserve || item.kind == TurnWork::Kind::kClear ||
-                       item.kind == TurnWork::Kind::kImport;
-    if (wrote) item.task.Reply(item.reply);
-    if (item.kind == TurnWork::Kind::kRefused) item.task.Fail(item.refusal);
-  }
-  for (TurnWork::Item& item : work_->items) {
-    if (item.kind != TurnWork::Kind::kRetryInTurn) continue;
-    for (const TurnWork::Item& first : work_->items) {
-      if ((first.kind == TurnWork::Kind::kObserve || first.kind == TurnWork::Kind::kClear) &&
-          first.task.mutation()->session == item.task.mutation()->session &&
-          first.task.mutation()->number == item.task.mutation()->number) {
-        item.task.Reply(first.reply);
-      }
-    }
-  }
-  At(TurnEdge::kAcknowledged);
-  unapplied_.push_back({work_->record, std::move(work_->effects)});
-  // Acknowledged before it is applied: the next turn asks the shards after the Apply, in their order.
-  Begin(&Engine::Applied, Phase::kApply);
-  while (unapplied_.size() > (work_->record->admin == AdminOp::kNone ? options_.apply_lag_turns : 0)) {
-    shards_turn_ = unapplied_.front().record->turn;
-    shards_->Apply(unapplied_.front().record, ExpectStatus());
-    unapplied_.pop_front();
-  }
-  Ready();
+  if (!unapplied_.empty()) unapplied_.back().effects = std::move(work_->effects);
+  At(TurnEdge::kApplied);
+  Leave();
 }
 
 void Engine::TakeState() {
@@ -219,62 +206,6 @@ void Engine::TakeState() {
     work_->report.last_slots_evicted += before > 0 && after == 0;
   }
   work_->report.committed = true;
-}
-
-void Engine::Applied() {
-  At(TurnEdge::kApplied);
-  Finish();
-}
-
-void Engine::Finish() {
-  Report();
-  const Done done = std::move(work_->done);
-  work_.reset();
-  done(absl::OkStatus());
-}
-
-void Engine::Fail(const absl::Status& why) {
-  At(TurnEdge::kFailed);
-  const absl::Status unknown = MakeError(
-      absl::StatusCode::kUnavailable,
-      absl::StrCat("the outcome is not known until the memory is reloaded; retry with the same number (", why.message(),
-                   ")"),
-      {.reason = "COMMIT_UNKNOWN", .retry_delay = absl::Milliseconds(100)});
-  // The memory stops serving before anybody hears of it, so that a retry cannot meet the old state. From `done` on
-  // this engine may be gone: only what is here is touched.
-  const std::unique_ptr<TurnWork> work = std::move(work_);
-  work->done(why);
-  for (TurnWork::Item& item : work->items) item.task.Fail(unknown);
-}
-
-void Engine::Report() {
-  if (probe_ == nullptr) return;
-  TurnReport& report = work_->report;
-  for (const TurnWork::Item& item : work_->items) {
-    if (item.plan == nullptr) continue;
-    const ObserveCall& call = std::get<ObserveCall>(item.task.call);
-    const BatchResult& result = item.plan->result();
-    const BatchFigures& figures = item.plan->figures();
-    for (uint32_t r = 0; r < result.rows && call.writes(); ++r) report.outcomes[static_cast<int>(result.outcomes[r])]++;
-    report.evicted_ages.insert(report.evicted_ages.end(), figures.evicted_ages.begin(), figures.evicted_ages.end());
-    report.key_drifts.insert(report.key_drifts.end(), figures.key_drifts.begin(), figures.key_drifts.end());
-    for (uint32_t r = 0; r < result.rows && call.form != ObserveForm::kOutcomes; ++r) {
-      if (item.view_row[r] == BatchRows::kSkipped) continue;
-      report.scored.push_back({.answered = result.answered[r] != 0,
-                               .correct = result.answered[r] && result.values[r] == call.values[r],
-                               .written = call.write[r] != 0,
-                               .seen = figures.seen[r],
-                               .confidence = result.confidences[r],
-                               .loss = result.losses[r],
-                               .positive_found = result.positive_found[r] != 0,
-                               .negative_found = result.negative_found[r] != 0});
-    }
-  }
-  report.turn = state_.name.turn;
-  report.step = state_.name.step;
-  report.live_count = state_.live_count;
-  report.distinct_values = state_.distinct_values;
-  probe_->OnTurn(report);
 }
 
 }  // namespace evoke

@@ -28,17 +28,18 @@
 
 namespace evoke {
 
-// The edges of a turn's state machine, in order: where the end of the process means one thing before and another after.
+// The edges of a turn's state machine: where the end of the process means one thing before and another after. In order,
+// but that a turn is applied while it is committed, and that others begin meanwhile.
 enum class TurnEdge : uint8_t {
   kAdmitted,      // nothing but refusals was answered
   kProposed,      // the shards have answered; again after every second request for reads
   kReadsKnown,    // before the reads are sent
-  kDeciding,      // the reads are sent; again after every second request
+  kDeciding,      // the reads are sent, or wait for the turns before; again after every second request
   kDecided,       // the record is built
   kCommitting,    // ... and given to the log
+  kApplied,       // the shards have it
   kCommitted,     // durable, and nobody knows
-  kAcknowledged,  // everybody knows, and it is not applied
-  kApplied,
+  kAcknowledged,  // everybody knows
   kFailed,        // instead: the commit, and nobody knows
 };
 
@@ -52,6 +53,7 @@ struct EngineOptions {
   uint32_t max_sessions = 1024;        // a memory
   uint32_t max_unacknowledged = 16;    // replies a session
   uint64_t max_reply_bytes = uint64_t{64} << 20;  // stored replies a memory
+  uint32_t turns_in_flight = 2;        // that are not durable: one is worked on while the commits of others sync; 1: alone
   uint32_t audit_slots_per_second = 0;  // of a memory, compared with index and store in the background; 0: none
   bool ask_one_at_a_time = false;      // tests: ask shards for 1 of everything, so that second requests are exercised
   uint32_t apply_lag_turns = 0;        // tests: shards are that many turns late

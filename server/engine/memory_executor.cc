@@ -116,11 +116,13 @@ void MemoryExecutor::Submit(Task task) {
 }
 
 void MemoryExecutor::PumpSoon() {
-  const bool has_work = replacement_ || reopen_wanted_;
-  const bool has_tasks = state_ != MemoryState::kFailed && (refresh_wanted_ || audit_granted_ || mailbox_.due());
-  if (pumping_ || state_ == MemoryState::kLoading || !(has_work || has_tasks)) return;
+  if (pumping_ || state_ == MemoryState::kLoading) return;
+  const bool serves = state_ != MemoryState::kFailed;
+  const bool alone = drain_ || replacement_ || reopen_wanted_ || (serves && (refresh_wanted_ || audit_granted_));
+  const bool turn = serves && mailbox_.due() && in_flight_ < options_.engine.turns_in_flight;
+  if (alone ? in_flight_ > 0 : !turn) return;
   pumping_ = true;
-  strand_.Post([self = shared_from_this(), this] { Pump(); });
+  strand_.Post([self = shared_from_this(), this, life = life_] { Pump(life); });
 }
 
 std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
@@ -150,33 +152,57 @@ std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
   });
 }
 
-void MemoryExecutor::Pump() {
-  std::vector<Refused> refused;
-  std::vector<Task> turn;
-  bool reopen = false, refresh = false, audit = false;
-  std::optional<Replacement> replacement;
+// A turn, or what runs when none is in flight: it sees shards and store at the same turn, and no commit under way.
+MemoryExecutor::Work MemoryExecutor::TakeWork() {
+  Work work;
+  if (std::exchange(audit_granted_, false)) audit_.Grant(options_.clock->Now());
+  const bool audit_due = audit_.due() && closed_.ok() && state_ != MemoryState::kFailed;
+  bool alone = replacement_ || reopen_wanted_ || refresh_wanted_ || (audit_due && !audit_was_last_);
+  if (!alone) {
+    if (in_flight_ < options_.engine.turns_in_flight) work.turn = TakeTurn(&work.refused);
+    alone = audit_due && work.turn.empty();
+  }
+  drain_ = alone && in_flight_ > 0;
+  if (drain_) return work;
+  if (alone) {
+    work.replacement = std::exchange(replacement_, std::nullopt);
+    if (!work.replacement) work.reopen = std::exchange(reopen_wanted_, false);
+    if (!work.replacement && !work.reopen) work.refresh = std::exchange(refresh_wanted_, false);
+    work.audit = !work.replacement && !work.reopen && !work.refresh;
+  }
+  audit_was_last_ = work.audit;
+  in_flight_ += !work.turn.empty();
+  return work;
+}
+
+void MemoryExecutor::Pump(uint64_t life) {
+  Work work;
   {
     MutexLock lock(&mu_);
-    replacement = std::exchange(replacement_, std::nullopt);
-    if (!replacement) reopen = std::exchange(reopen_wanted_, false);
-    if (!replacement && !reopen) refresh = std::exchange(refresh_wanted_, false);
-    if (!replacement && !reopen && !refresh) {
-      if (std::exchange(audit_granted_, false)) audit_.Grant(options_.clock->Now());
-      const bool audit_due = audit_.due() && closed_.ok() && state_ != MemoryState::kFailed;
-      audit = audit_due && !audit_was_last_;
-      if (!audit) turn = TakeTurn(&refused);
-      audit |= audit_due && turn.empty();
-      audit_was_last_ = audit;
-      if (turn.empty() && !audit) pumping_ = false;
-    }
+    if (life != life_) return;
+    work = TakeWork();
+    pumping_ = work.replacement || work.reopen || work.refresh || work.audit || !work.turn.empty();
   }
-  if (replacement) return Replace(*std::move(replacement));
-  if (reopen) return options_.io->Post([self = shared_from_this(), this] { Reopen(); });
-  if (refresh) return RefreshFigures();
-  for (Refused& r : refused) r.task.Fail(r.why);
-  if (audit) return Audit();
-  if (turn.empty()) return MaybeClosed();
-  engine_->RunTurn(std::move(turn), [self = shared_from_this(), this](absl::Status status) { TurnDone(status); });
+  if (work.replacement) return Replace(*std::move(work.replacement));
+  if (work.reopen) return options_.io->Post([self = shared_from_this(), this] { Reopen(); });
+  if (work.refresh) return RefreshFigures();
+  for (Refused& r : work.refused) r.task.Fail(r.why);
+  if (work.audit) return Audit();
+  if (work.turn.empty()) return MaybeClosed();
+  engine_->RunTurn(std::move(work.turn), [this] { MayGoOn(); },
+                   [self = shared_from_this(), this](absl::Status status) { TurnDone(status); });
+}
+
+// After what ran alone: there may be more of it.
+void MemoryExecutor::PumpAgain() {
+  MutexLock lock(&mu_);
+  strand_.Post([self = shared_from_this(), this, life = life_] { Pump(life); });
+}
+
+void MemoryExecutor::MayGoOn() {
+  MutexLock lock(&mu_);
+  pumping_ = false;
+  PumpSoon();
 }
 
 void MemoryExecutor::TurnDone(const absl::Status& status) {
@@ -185,7 +211,7 @@ void MemoryExecutor::TurnDone(const absl::Status& status) {
   {
     MutexLock lock(&mu_);
     mailbox_.Unpark(figures_.turn);
-    pumping_ = false;
+    --in_flight_;
     PumpSoon();
     if (!refresh_due_) {
       refresh_due_ = true;
@@ -260,7 +286,7 @@ void MemoryExecutor::RefreshFigures() {
       }
       std::sort(figures_.sampled_ages.begin(), figures_.sampled_ages.end());
     }
-    strand_.Post([self, this] { Pump(); });
+    PumpAgain();
   });
 }
 
@@ -297,7 +323,7 @@ void MemoryExecutor::Audit() {
                       figures_.audit = audit_.figures();
                     }
                     if (changed && options_.on_state_change) options_.on_state_change();
-                    Pump();
+                    PumpAgain();
                   });
 }
 
@@ -348,7 +374,10 @@ void MemoryExecutor::MaybeClosed() {
   std::function<void()> done;
   {
     MutexLock lock(&mu_);
-    if (closed_.ok() || !on_closed_ || pumping_ || replacement_ || mailbox_.due() || state_ == MemoryState::kLoading) return;
+    if (closed_.ok() || !on_closed_ || pumping_ || in_flight_ > 0 || replacement_ || mailbox_.due() ||
+        state_ == MemoryState::kLoading) {
+      return;
+    }
     done = std::exchange(on_closed_, nullptr);
   }
   strand_.Post([self = shared_from_this(), this, done = std::move(done)] {

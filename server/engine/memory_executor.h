@@ -62,14 +62,24 @@ class MemoryExecutor final : public Executor {
   static absl::Status Draining();
   // What a task is refused with before it enters the mailbox; OK: it may.
   absl::Status Refusal(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void PumpSoon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Pump();
-  // Takes the next turn's tasks; those that must not enter one go to `refused`.
   struct Refused {
     Task task;
     absl::Status why;
   };
+  void PumpSoon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void PumpAgain();
+  void Pump(uint64_t life);
+  // What a Pump is to do: at most one of all this.
+  struct Work {
+    std::vector<Refused> refused;
+    std::vector<Task> turn;
+    std::optional<Replacement> replacement;
+    bool reopen = false, refresh = false, audit = false;
+  };
+  Work TakeWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes the next turn's tasks; those that must not enter one go to `refused`.
   std::vector<Task> TakeTurn(std::vector<Refused>* refused) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void MayGoOn();
   void TurnDone(const absl::Status& status);
   void Reload(const absl::Status& why);
   // Answers what waits, and lets nothing enter a turn until there is another state.
@@ -100,7 +110,10 @@ class MemoryExecutor final : public Executor {
   MemoryState state_ ABSL_GUARDED_BY(mu_) = MemoryState::kLoading;
   absl::Status why_ ABSL_GUARDED_BY(mu_);
   Mailbox mailbox_ ABSL_GUARDED_BY(mu_);            // parked in it: what waits for its min_turn
-  bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn or a refresh is under way
+  bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn is at hand, or what only runs alone
+  uint32_t in_flight_ ABSL_GUARDED_BY(mu_) = 0;     // turns that are not done, the one at hand among them
+  bool drain_ ABSL_GUARDED_BY(mu_) = false;         // something waits to run alone: no turn begins before none is in flight
+  uint64_t life_ ABSL_GUARDED_BY(mu_) = 0;          // counts the states that were thrown away; a Pump belongs to one
   bool mutations_stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);        // not OK: what new tasks are refused with
   std::function<void()> on_closed_ ABSL_GUARDED_BY(mu_);

@@ -95,6 +95,9 @@ void MemoryExecutor::StopServing(MemoryState state, const absl::Status& why) {
   {
     MutexLock lock(&mu_);
     refused = mailbox_.TakeDue();
+    ++life_;  // a Pump that is posted would meet what comes after
+    in_flight_ = 0;
+    drain_ = false;
   }
   SetState(state, why);
   absl::Status refusal;

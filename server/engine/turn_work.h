@@ -17,6 +17,8 @@ struct Engine::TurnWork {
     kQuery,
     kReadObserve,  // labelled rows of which none writes
     kSlots,
+    kReader,       // gets the store as it is at the turn's start
+    kInspect,
     kRetryStored,  // its reply is in the store
     kObserve,      // mutations: kept in arrival order
     kClear,
@@ -39,6 +41,7 @@ struct Engine::TurnWork {
   };
 
   std::vector<Item> items;
+  Next next_turn;
   Done done;
   Turn turn;  // that a commit makes
   absl::Time began;
@@ -53,13 +56,31 @@ struct Engine::TurnWork {
   Effects effects;  // of the record
   std::vector<std::vector<ValueCount>> late_counts;  // of evicted values, asked for while the commit is under way
 
-  Next next = nullptr;
+  std::vector<std::function<void()>> held;  // answers that wait for the turns before this one
+  bool waits = false;    // ... and so does SendReads: it reads the store
+  bool stuck = false;    // something failed, and nothing of this turn is under way but perhaps its commit
+  bool logged = true;    // its commit, if it has one, has ended
+  absl::Time handed_over;
+  EngineState after;     // once in flight
+
+  Stage next = nullptr;
   size_t outstanding = 0;
   absl::Status error;
   Phase phase = Phase::kPropose;
   absl::Time phase_began;
   TurnReport report;
 
+  // Whether an answer is read from the store, which must be at the turn's start then.
+  bool reads_store() const {
+    for (const Item& item : items) {
+      if (item.kind == Kind::kReader || item.kind == Kind::kRetryStored) return true;
+      const auto* query = std::get_if<QueryCall>(&item.task.call);
+      if (item.kind == Kind::kQuery && query->payloads) return true;
+      const auto* slots = std::get_if<SlotsCall>(&item.task.call);
+      if (item.kind == Kind::kSlots && slots->payloads) return true;
+    }
+    return false;
+  }
   bool mutates() const {
     for (const Item& item : items) {
       if (item.kind == Kind::kObserve || item.kind == Kind::kClear || item.kind == Kind::kImport) return true;
@@ -68,7 +89,7 @@ struct Engine::TurnWork {
   }
 };
 
-// `take` gets the answer on the strand, in any order with others; the step that Begin named follows the last.
+// `take` gets the answer on the strand, in any order with others; the stage that Begin named follows the last.
 template <typename T, typename Take>
 Shard::Done<T> Engine::Expect(Take take) {
   ++work_->outstanding;

@@ -80,6 +80,7 @@ class MemoryExecutorTest : public ::testing::Test {
   }
 
   void Start(EngineOptions engine = {.shards = 2}) {
+    engine.turns_in_flight = turns_in_flight;
     executor = MemoryExecutor::Create({.name = "m",
                                        .uid = kUid,
                                        .spec = spec,
@@ -172,6 +173,7 @@ class MemoryExecutorTest : public ::testing::Test {
     }
   }
 
+  uint32_t turns_in_flight = 1;  // so what comes while a commit waits is in the mailbox
   const MemorySpec spec{.key_dim = 4, .capacity = 8, .partitions = 4, .durability = SpecDurability::kWal};
   std::shared_ptr<SharedFaults> faults = std::make_shared<SharedFaults>();
   ManualClock clock;

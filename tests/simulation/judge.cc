@@ -21,15 +21,22 @@ SlotsCall AllSlots(uint64_t capacity) {
   return call;
 }
 
-void Judge::Started() {
+void Judge::Started(size_t turns_in_flight) {
   stopping_ = false;
-  turn_began_ = absl::InfinitePast();
+  turns_in_flight_ = turns_in_flight;
+  turns_began_.clear();
   turn_before_ = 0;
 }
 
 void Judge::TurnBegan() {
-  turn_began_ = world_->now();
-  turn_before_ = history_->turn();
+  turns_began_.push_back(world_->now());
+  if (turns_began_.size() > turns_in_flight_) turns_began_.pop_front();
+  turn_before_ = history_->acknowledged();
+}
+
+void Judge::InTime(const Call& call) const {
+  ASSERT_FALSE(turns_began_.empty());
+  EXPECT_GT(std::min(call.deadline, call.cancelled_at), turns_began_.front()) << "came into a turn too late";
 }
 
 // --- mutations ---------------------------------------------------------------------------------------------
@@ -44,7 +51,7 @@ void Judge::Mutation(const Call& call, const absl::StatusOr<std::string>& answer
     if (disk_->options().fsync) {
       EXPECT_LE(applied->turn, disk_->durable_turn().value) << "acknowledged, but not durable";
     }
-    EXPECT_GT(std::min(call.deadline, call.cancelled_at), turn_began_) << "came into a turn too late";
+    InTime(call);
     history_->Acknowledge(applied->turn);
     return;
   }
@@ -103,11 +110,14 @@ void Judge::Refusal(const Call& call, const absl::Status& status) {
 const History::State* Judge::Reflected(const Call& call, const StateName& name) {
   EXPECT_LE(name.turn.value, history_->turn()) << "a state that is not written";
   if (name.turn.value > history_->turn()) return nullptr;
+  if (disk_->options().fsync) {
+    EXPECT_LE(name.turn.value, disk_->durable_turn().value) << "a state that is not durable";
+  }
   if (call.era == history_->era()) {
     EXPECT_GE(name.turn.value, call.acknowledged) << "an acknowledged turn is not seen";
   }
   EXPECT_GE(name.turn.value, call.min_turn);
-  EXPECT_GT(std::min(call.deadline, call.cancelled_at), turn_began_) << "came into a turn too late";
+  InTime(call);
   const History::State& state = history_->at(name.turn.value);
   EXPECT_EQ(name.epoch.value, state.epoch);
   EXPECT_EQ(name.step.value, state.memory->step());

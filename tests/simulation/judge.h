@@ -6,6 +6,8 @@
 // Thread-compatible.
 #pragma once
 
+#include <deque>
+
 #include "absl/status/statusor.h"
 #include "server/engine/executor.h"
 #include "tests/simulation/history.h"
@@ -20,8 +22,8 @@ class Judge {
   Judge(const VirtualWorld* world, const SimulatedDisk* disk, History* history, uint32_t key_dim)
       : world_(world), disk_(disk), history_(history), key_dim_(key_dim) {}
 
-  // A process began.
-  void Started();
+  // A process began, in which so many turns may be under way.
+  void Started(size_t turns_in_flight);
   // Tasks of a turn were looked at just now.
   void TurnBegan();
   // A memory that closes tells what waits for a turn at once.
@@ -40,14 +42,16 @@ class Judge {
   // The state that a read reflects; null when it may not reflect that one.
   const History::State* Reflected(const Call& call, const StateName& name);
   void Refusal(const Call& call, const absl::Status& status);
+  void InTime(const Call& call) const;
 
   const VirtualWorld* const world_;
   const SimulatedDisk* const disk_;
   History* const history_;
   const uint32_t key_dim_;
   bool stopping_ = false;
-  absl::Time turn_began_ = absl::InfinitePast();
-  uint64_t turn_before_ = 0;  // of the turn that began last
+  size_t turns_in_flight_ = 1;
+  std::deque<absl::Time> turns_began_;  // the last ones, as many as may be under way: what is answered is of one of them
+  uint64_t turn_before_ = 0;  // that everybody could know of when a turn began last
 };
 
 // The reason of a status, or the name of its code where it has none.

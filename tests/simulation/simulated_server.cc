@@ -67,13 +67,14 @@ SimulatedServer::~SimulatedServer() {
 // --- lives -------------------------------------------------------------------------------------------------
 
 void SimulatedServer::Start(const EngineOptions& engine) {
-  world_->Note(absl::StrCat("start, shards ", engine.shards, ", lag ", engine.apply_lag_turns));
+  world_->Note(absl::StrCat("start, shards ", engine.shards, ", lag ", engine.apply_lag_turns, ", in flight ",
+                            engine.turns_in_flight));
   process_ = std::make_unique<Process>(options_, world_, next_owner_);
   life_ = std::make_shared<Life>();
   next_owner_ += 2;
   unanswered_ = 0;
   stopped_ = power_fails_ = false;
-  judge_.Started();
+  judge_.Started(engine.turns_in_flight);
   const std::shared_ptr<Life> life = life_;
   life->at = [this, life = life.get()](const char* where) {
     // A turn in forty fails: there death comes as often as at the other edges taken together.

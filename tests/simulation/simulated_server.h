@@ -24,7 +24,7 @@ class SimulatedServer {
   // Where it may die with a meaning of its own: at each TurnEdge, in their order, then in the store.
   static constexpr const char* kPlacesOfDeath[] = {
       "admitted",           "proposed",       "reads known",   "deciding",         "decided",
-      "committing",         "committed",      "acknowledged",  "applied",          "failed",
+      "committing",         "applied",        "committed",     "acknowledged",     "failed",
       "commit not written", "commit written", "commit synced", "opening the store"};
 
   struct Options {

@@ -49,6 +49,7 @@ EngineOptions Simulation::ChooseEngine() {
   engine.max_turn_rows = OneOf<uint32_t>(bits, {1, 8, 64, 4096});
   engine.mailbox_rows = OneOf<uint64_t>(bits, {16, 64, 65536});
   engine.ask_one_at_a_time = bits.Percent(25);
+  engine.turns_in_flight = OneOf<uint32_t>(bits, {1, 2, 2, 3, 8});
   engine.apply_lag_turns = bits.Percent(30) ? static_cast<uint32_t>(1 + bits.Below(3)) : 0;
   return engine;
 }
@@ -63,7 +64,8 @@ void Simulation::AddTrainers() {
                                      .capacity = model_.capacity,
                                      .value_count = static_cast<int>(2 + bits.Below(6)),
                                      .max_rows = static_cast<int>(1 + bits.Below(8))},
-                             .window = static_cast<size_t>(1 + bits.Below(3)),
+                             .window = OneOf<size_t>(bits, {1, 2, 3, 16}),
+                             .stream = bits.Percent(40),
                              .think = absl::Milliseconds(OneOf<int>(bits, {20, 200, 2000})),
                              .patience = absl::Milliseconds(OneOf<int>(bits, {30, 300, 3000})),
                              .read_percent = OneOf<int>(bits, {0, 30, 60}),

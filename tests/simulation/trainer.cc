@@ -85,7 +85,7 @@ void Trainer::NewMutation() {
   auto pending = std::make_shared<Mutation>();
   pending->body = MakeBody(next_number_++);
   pending_.push_back(pending);
-  Attempt(pending);
+  options_.stream ? AttemptOnStream(pending) : Attempt(pending);
 }
 
 // One message outside the contract, or a very late one; never sent again.
@@ -143,19 +143,24 @@ void Trainer::AddConditions(Call* call) {
   }
 }
 
-void Trainer::Attempt(const PendingPtr& pending) {
-  const uint64_t attempt = ++pending->attempt;
-  if (attempt > 1) ++counts_.retries;
+std::shared_ptr<Call> Trainer::CallOf(const PendingPtr& pending) {
+  if (++pending->attempt > 1) ++counts_.retries;
   auto call = std::make_shared<Call>();
   call->mutation = pending->body;
   // All below the first pending one were answered.
   const bool acknowledge = options_.acknowledges || must_acknowledge_;
   call->first_unacknowledged = acknowledge ? pending_.front()->body->number : 0;
+  return call;
+}
+
+void Trainer::Attempt(const PendingPtr& pending) {
+  const std::shared_ptr<Call> call = CallOf(pending);
   if (!finishing_) {
     AddConditions(call.get());
     if (bits().Percent(2)) call->cancelled_at = world_->now() + world_->RandomDelay(absl::Milliseconds(100));
   }
   Send(call, [this, pending](const Answer& answer) { Answered(pending, answer); });
+  const uint64_t attempt = pending->attempt;
   world_->After(options_.patience + world_->RandomDelay(options_.patience), [this, pending, attempt] {
     if (IsPending(pending) && pending->attempt == attempt) Attempt(pending);
   });
@@ -166,6 +171,58 @@ void Trainer::AttemptLater(const PendingPtr& pending, absl::Duration most) {
     if (IsPending(pending) && pending->attempt == attempt) Attempt(pending);
   });
 }
+
+// --- the stream --------------------------------------------------------------------------------------------
+
+void Trainer::AttemptOnStream(const PendingPtr& pending) {
+  if (stream_ == nullptr) stream_ = std::make_shared<Stream>();
+  const StreamPtr stream = stream_;
+  const std::shared_ptr<Call> call = CallOf(pending);
+  call->era = history_->era();
+  call->acknowledged = history_->acknowledged();
+  const uint64_t index = stream->answered + stream->sent.size();
+  stream->sent.push_back({pending, std::nullopt});
+  const absl::Time soon = world_->now() + world_->RandomDelay(absl::Milliseconds(20));
+  stream->last = std::max(soon, stream->last + absl::Nanoseconds(1));
+  world_->At(stream->last, [this, stream, call, index] {
+    if (stream->broken) return;
+    if (!finishing_ && bits().Percent(options_.lost_percent)) return Break(stream);
+    server_->Deliver(call, [this, stream, index](Answer answer) {
+      world_->After(world_->RandomDelay(absl::Milliseconds(20)), [this, stream, index, answer = std::move(answer)] {
+        TakeFromStream(stream, index, answer);
+      });
+    });
+  });
+  const uint64_t attempt = pending->attempt;
+  world_->After(options_.patience * 2 + world_->RandomDelay(options_.patience), [this, stream, pending, attempt] {
+    if (IsPending(pending) && pending->attempt == attempt) Break(stream);
+  });
+}
+
+void Trainer::TakeFromStream(const StreamPtr& stream, uint64_t index, Answer answer) {
+  if (stream->broken) return;
+  stream->sent[index - stream->answered].second = std::move(answer);
+  while (!stream->sent.empty() && stream->sent.front().second) {
+    const auto [pending, given] = std::move(stream->sent.front());
+    stream->sent.pop_front();
+    ++stream->answered;
+    Answered(pending, *given);
+    if (!given->status.ok()) return Break(stream);
+  }
+}
+
+// What was on it may be applied or not: all of it is sent again, with the same numbers.
+void Trainer::Break(const StreamPtr& stream) {
+  if (std::exchange(stream->broken, true)) return;
+  if (stream == stream_) stream_ = nullptr;
+  world_->After(world_->RandomDelay(absl::Milliseconds(50)), [this, stream] {
+    for (const auto& [pending, answer] : stream->sent) {
+      if (IsPending(pending)) AttemptOnStream(pending);
+    }
+  });
+}
+
+// --- the network -------------------------------------------------------------------------------------------
 
 void Trainer::Send(const std::shared_ptr<Call>& call, const SimulatedServer::Reply& reply) {
   call->era = history_->era();

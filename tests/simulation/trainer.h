@@ -10,7 +10,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "tests/simulation/call.h"
 #include "tests/simulation/history.h"
@@ -26,6 +28,7 @@ class Trainer {
     uint64_t id = 0;
     RandomLogOptions log;
     size_t window = 1;        // mutations in flight
+    bool stream = false;      // they are sent and answered in order, and lost together
     absl::Duration think;     // at most, between two actions
     absl::Duration patience;  // then the same number is sent again
     int read_percent = 30;
@@ -58,6 +61,14 @@ class Trainer {
     uint64_t attempt = 0;  // of the latest one
   };
   using PendingPtr = std::shared_ptr<Mutation>;
+  // As TrainStream has it: the first refusal ends it, and so does a lost message.
+  struct Stream {
+    std::deque<std::pair<PendingPtr, std::optional<Answer>>> sent;  // not answered; the oldest first
+    uint64_t answered = 0;
+    absl::Time last;  // arrival of what was sent last
+    bool broken = false;
+  };
+  using StreamPtr = std::shared_ptr<Stream>;
 
   void Act();
   void OpenSession();
@@ -66,6 +77,10 @@ class Trainer {
   void Read();
   std::shared_ptr<MutationBody> MakeBody(uint64_t number);
   void Attempt(const PendingPtr& pending);
+  std::shared_ptr<Call> CallOf(const PendingPtr& pending);
+  void AttemptOnStream(const PendingPtr& pending);
+  void TakeFromStream(const StreamPtr& stream, uint64_t index, Answer answer);
+  void Break(const StreamPtr& stream);
   void AttemptLater(const PendingPtr& pending, absl::Duration most);
   void Answered(const PendingPtr& pending, const Answer& answer);
   void Done(const PendingPtr& pending);
@@ -88,6 +103,7 @@ class Trainer {
   uint64_t opened_after_ = 0;
   uint64_t next_number_ = 1;
   bool must_acknowledge_ = false;
+  StreamPtr stream_;                                            // null: none is open
   std::deque<PendingPtr> pending_;                              // ascending number
   std::deque<std::shared_ptr<const MutationBody>> old_bodies_;  // answered; for probes
   // What this trainer knows, and the era it knows it from.

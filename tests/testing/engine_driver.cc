@@ -88,7 +88,14 @@ EngineDriver::EngineDriver(Options options)
   Start();
 }
 
-EngineDriver::~EngineDriver() = default;
+EngineDriver::~EngineDriver() { Quiesce(); }
+
+// What told that a turn is done may have a word left to say.
+void EngineDriver::Quiesce() {
+  Latch latch;
+  strand_.Post([&] { latch.Open(); });
+  latch.Wait();
+}
 
 uint64_t EngineDriver::more_requests() const { return probe_->more; }
 
@@ -122,6 +129,7 @@ void EngineDriver::Start() {
 }
 
 void EngineDriver::Restart() {
+  Quiesce();
   engine_.reset();
   log_.reset();
   store_.reset();
@@ -133,7 +141,7 @@ absl::Status EngineDriver::RunTurn(std::vector<Task> tasks) {
   absl::Status verdict;
   for (Task& task : tasks) task.submitted = clock_.Now();
   strand_.Post([&] {
-    engine_->RunTurn(std::move(tasks), [&](absl::Status status) {
+    engine_->RunTurn(std::move(tasks), [] {}, [&](absl::Status status) {
       verdict = status;
       latch.Open();
     });

@@ -60,6 +60,7 @@ class EngineDriver {
  private:
   class Probe;
   void Start();
+  void Quiesce();
   MutationId NextMutation();
 
   const Options options_;
