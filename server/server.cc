@@ -311,6 +311,7 @@ absl::Status CheckFiles(const Config& config) {
 absl::Status Server::Drain(const std::function<bool()>& hurry) {
   const absl::Time deadline = clock_.Now() + config_.drain_timeout;
   context_.draining.store(true);
+  context_.streams.Drain();
   if (snapshot_schedule_ != nullptr) snapshot_schedule_->Stop();
   UpdateHealth();
   catalog_->StopMutations();

@@ -12,6 +12,7 @@
 #include "server/service/convert_query.h"
 #include "server/service/resolve.h"
 #include "server/service/stream_call.h"
+#include "server/service/train_stream.h"
 #include "server/service/unary_call.h"
 
 namespace evoke {
@@ -20,6 +21,7 @@ namespace {
 constexpr Method kQuery{"MemoryService/Query"};
 constexpr Method kUpdate{"MemoryService/Update", true};
 constexpr Method kTrainStep{"MemoryService/TrainStep", true};
+constexpr Method kTrainStream{"MemoryService/TrainStream", true};
 constexpr Method kGetSlots{"MemoryService/GetSlots"};
 constexpr Method kImport{"MemoryService/Import", true};
 constexpr Method kExport{"MemoryService/Export"};
@@ -123,6 +125,11 @@ grpc::ServerUnaryReactor* MemoryService::Update(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* MemoryService::TrainStep(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* reply) {
   return HandleObserve<v1::TrainStepRequest>(kTrainStep, shared_, context, *request, reply);
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* MemoryService::TrainStream(
+    grpc::CallbackServerContext* context) {
+  return new class TrainStream(kTrainStream, shared_, context);
 }
 
 grpc::ServerUnaryReactor* MemoryService::GetSlots(grpc::CallbackServerContext* context,

@@ -15,8 +15,9 @@ namespace evoke {
 class MemoryService final
     : public v1::MemoryService::WithRawCallbackMethod_Query<
           v1::MemoryService::WithRawCallbackMethod_Update<v1::MemoryService::WithRawCallbackMethod_TrainStep<
-              v1::MemoryService::WithRawCallbackMethod_GetSlots<v1::MemoryService::WithRawCallbackMethod_Import<
-                  v1::MemoryService::WithRawCallbackMethod_Export<v1::MemoryService::Service>>>>>> {
+              v1::MemoryService::WithRawCallbackMethod_TrainStream<
+                  v1::MemoryService::WithRawCallbackMethod_GetSlots<v1::MemoryService::WithRawCallbackMethod_Import<
+                      v1::MemoryService::WithRawCallbackMethod_Export<v1::MemoryService::Service>>>>>>> {
  public:
   // `shared` must outlive the gRPC server.
   explicit MemoryService(ServiceContext* shared) : shared_(shared) {}
@@ -27,6 +28,8 @@ class MemoryService final
                                    grpc::ByteBuffer* reply) override;
   grpc::ServerUnaryReactor* TrainStep(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                       grpc::ByteBuffer* reply) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TrainStream(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* GetSlots(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* reply) override;
   grpc::ServerUnaryReactor* Import(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,

@@ -9,7 +9,6 @@
 #include "server/engine/executor.h"
 #include "server/service/convert.h"
 #include "server/service/service_context.h"
-#include "server/service/unary_call.h"
 
 namespace evoke {
 
@@ -21,9 +20,10 @@ struct ResolvedMemory {
 // BAD_ARGUMENT, MEMORY_NOT_FOUND or STALE_MEMORY. Names are resolved here only.
 absl::StatusOr<ResolvedMemory> Resolve(const ServiceContext& shared, const v1::MemoryRef& ref);
 
-// Submits `call`, whose `done` is set, with the deadline, cancellation and requirement of the request.
-template <typename Call>
-void SubmitCall(const ResolvedMemory& memory, const UnaryCall& rpc, Call call) {
+// Submits `call`, whose `done` is set, with the deadline, cancellation and requirement of the request. `rpc` is a UnaryCall,
+// or what has as much to say.
+template <typename Rpc, typename Call>
+void SubmitCall(const ResolvedMemory& memory, const Rpc& rpc, Call call) {
   Task task;
   task.deadline = rpc.deadline();
   task.cancelled = rpc.cancelled();

@@ -20,6 +20,7 @@
 #include "server/service/auth.h"
 #include "server/service/call_observer.h"
 #include "server/service/convert.h"
+#include "server/service/open_streams.h"
 
 namespace evoke {
 
@@ -76,6 +77,7 @@ struct ServiceContext {
   std::atomic<uint32_t> open_calls{0};  // on long_calls
   std::atomic<bool> draining{false};  // set once: mutations get UNAVAILABLE / DRAINING
   MutationCount mutations;
+  OpenStreams streams;                // a drain ends them
 };
 
 // The first thing that every call does, unary or streaming: who calls? UNAUTHENTICATED. Then AuthorizeMethod

@@ -9,19 +9,9 @@
 #include "server/base/errors.h"
 #include "server/service/convert.h"
 #include "server/service/status_mapping.h"
+#include "server/service/stored_reply.h"
 
 namespace evoke {
-namespace {
-
-// A slice that owns the string, without a copy.
-grpc::Slice OwningSlice(std::string bytes) {
-  auto* owned = new std::string(std::move(bytes));
-  return grpc::Slice(
-      owned->data(), owned->size(), [](void* s) { delete static_cast<std::string*>(s); }, owned);
-}
-
-}  // namespace
-
 void MutationCount::Begin() {
   MutexLock lock(&mu_);
   ++count_;
@@ -83,9 +73,7 @@ void UnaryCall::Reply(const google::protobuf::Message& message) {
 }
 
 void UnaryCall::ReplyStored(std::string bytes) {
-  grpc::Slice slices[] = {OwningSlice(std::move(bytes)),
-                          OwningSlice(EncodeHeaderPatch(shared_->instance, shared_->term))};
-  grpc::ByteBuffer whole(slices, 2);
+  grpc::ByteBuffer whole = StoredReply(std::move(bytes), *shared_);
   reply_->Swap(&whole);
   Conclude(absl::OkStatus());
 }

@@ -51,6 +51,7 @@ class Judge {
   bool stopping_ = false;
   size_t turns_in_flight_ = 1;
   std::deque<absl::Time> turns_began_;  // the last ones, as many as may be under way: what is answered is of one of them
+  uint64_t recovered_turn_ = 0;
   uint64_t turn_before_ = 0;  // that everybody could know of when a turn began last
 };
 
