@@ -9,17 +9,21 @@ namespace {
 void MergeNeighbors(absl::Span<const Proposal> proposals, size_t index, MergedRow* merged) {
   bool unproven = false;
   Bound& bound = merged->bound;
+  size_t told = 0;
+  for (const Proposal& p : proposals) told += p.rows[index].neighbors.size();
+  merged->neighbors.reserve(told);
   for (const Proposal& p : proposals) {
     const RowProposal& row = p.rows[index];
-    merged->neighbors.insert(merged->neighbors.end(), row.neighbors.begin(), row.neighbors.end());
+    // Every shard's are in order already.
+    const auto middle = merged->neighbors.insert(merged->neighbors.end(), row.neighbors.begin(), row.neighbors.end());
+    std::inplace_merge(merged->neighbors.begin(), middle, merged->neighbors.end(),
+                       [](const ScoredSlot& a, const ScoredSlot& b) { return Before(a.rank(), b.rank()); });
     unproven |= row.bound.kind == Bound::Kind::kUnproven;
     if (row.bound.kind == Bound::Kind::kRank &&
         (bound.kind == Bound::Kind::kComplete || Before(row.bound.rank, bound.rank))) {
       bound = row.bound;
     }
   }
-  std::sort(merged->neighbors.begin(), merged->neighbors.end(),
-            [](const ScoredSlot& a, const ScoredSlot& b) { return Before(a.rank(), b.rank()); });
   if (unproven) {
     bound.kind = Bound::Kind::kUnproven;
   } else if (bound.kind == Bound::Kind::kRank) {
