@@ -55,6 +55,28 @@ inline __mmask16 TailMask(int missing_from) {
   return static_cast<__mmask16>((1u << missing_from) - 1u);
 }
 
+inline __m512 Load(const float* row, int e) { return _mm512_loadu_ps(row + e); }
+inline __m512 LoadTail(const float* row, int e, int dim) {
+  return _mm512_maskz_loadu_ps(TailMask(dim - e), row + e);
+}
+
+// (high << 16) + low, lane by lane; see split_vector.h.
+inline __m512 Join16(const uint16_t* high, const int16_t* low) {
+  const __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(high)));
+  const __m512i l = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(h, 16), l));
+}
+inline __m512 Load(SplitVector row, int e) { return Join16(row.high + e, row.low + e); }
+inline __m512 LoadTail(SplitVector row, int e, int dim) {
+  uint16_t high[kLanes] = {};
+  int16_t low[kLanes] = {};
+  for (int i = 0; i < dim - e; ++i) {
+    high[i] = row.high[e + i];
+    low[i] = row.low[e + i];
+  }
+  return Join16(high, low);
+}
+
 struct Avx512 {
   // 16 accumulators, 4 queries and 4 keys: 24 of 32 registers, 8 loads for 16 multiplications.
   static constexpr size_t kQueries = 4;
@@ -100,7 +122,8 @@ struct Avx512 {
   }
 
   // Eight chains are what the latency of an fma needs on a machine that starts two in a cycle.
-  static void Row(const float* query, const float* const* k, int dim, float* out) {
+  template <class Key>
+  static void Row(const float* query, const Key* k, int dim, float* out) {
     __m512 acc[8];
 #pragma GCC unroll 8
     for (int n = 0; n < 8; ++n) acc[n] = _mm512_setzero_ps();
@@ -109,18 +132,23 @@ struct Avx512 {
       const __m512 x = _mm512_loadu_ps(query + e);
 #pragma GCC unroll 8
       for (int n = 0; n < 8; ++n) {
-        acc[n] = _mm512_fmadd_ps(x, _mm512_loadu_ps(k[n] + e), acc[n]);
+        acc[n] = _mm512_fmadd_ps(x, Load(k[n], e), acc[n]);
       }
     }
     if (e < dim) {
-      const __mmask16 in = TailMask(dim - e);
-      const __m512 x = _mm512_maskz_loadu_ps(in, query + e);
+      const __m512 x = LoadTail(query, e, dim);
 #pragma GCC unroll 8
       for (int n = 0; n < 8; ++n) {
-        acc[n] = _mm512_fmadd_ps(x, _mm512_maskz_loadu_ps(in, k[n] + e), acc[n]);
+        acc[n] = _mm512_fmadd_ps(x, LoadTail(k[n], e, dim), acc[n]);
       }
     }
     _mm256_storeu_ps(out, Reduce8(acc));
+  }
+
+  static void Join(SplitVector row, int dim, float* out) {
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) _mm512_storeu_ps(out + e, Load(row, e));
+    if (e < dim) _mm512_mask_storeu_ps(out + e, TailMask(dim - e), LoadTail(row, e, dim));
   }
 };
 
@@ -128,7 +156,9 @@ using Loops = TileLoops<Avx512>;
 
 }  // namespace
 
-constinit const SimilarityKernels kAvx512Kernels = {SimdPath::kAvx512, Avx512::Similarity, Loops::Many,
-                                                    Loops::Block, Loops::Gather};
+constinit const SimilarityKernels kAvx512Kernels = {
+    SimdPath::kAvx512, Avx512::Similarity, Loops::Many,  Loops::Block,
+    Loops::Gather,     Loops::GatherSplit, Avx512::Join,
+};
 
 }  // namespace evoke::similarity_internal

@@ -21,38 +21,45 @@ namespace {
 class Keys {
  public:
   Keys(uint32_t capacity, uint32_t dim)
-      : dim_(dim), stride_(dim + 3), data_(size_t{capacity} * stride_, 7.0f) {
+      : dim_(dim),
+        stride_(dim + 3),
+        high_(size_t{capacity} * stride_ + 64, 0x40e0),  // 7
+        low_(size_t{capacity} * stride_ + 64) {
     live_.resize((capacity + 63) / 64);
   }
   void Set(uint32_t position, const std::vector<float>& key) {
-    std::copy(key.begin(), key.end(), data_.begin() + position * stride_);
+    Split(key.data(), static_cast<int>(dim_), &high_[position * stride_], &low_[position * stride_]);
     live_[position >> 6] |= uint64_t{1} << (position & 63);
     rows_ = std::max(rows_, position + 1);
   }
   void Unset(uint32_t position) { live_[position >> 6] &= ~(uint64_t{1} << (position & 63)); }
   std::vector<float> Get(uint32_t position) const {
-    return {data_.begin() + position * stride_, data_.begin() + position * stride_ + dim_};
+    std::vector<float> key(dim_);
+    Join(View().row(position), static_cast<int>(dim_), key.data());
+    return key;
   }
   KeyMatrixView View() const {
     uint64_t count = 0;
     for (const uint64_t word : live_) count += static_cast<uint64_t>(__builtin_popcountll(word));
-    return {data_.data(), stride_, dim_, rows_, live_.data(), count};
+    return {{high_.data(), low_.data(), stride_}, dim_, rows_, live_.data(), count};
   }
 
  private:
   uint32_t dim_;
   size_t stride_;
   uint32_t rows_ = 0;
-  std::vector<float> data_;
+  std::vector<uint16_t> high_;
+  std::vector<int16_t> low_;
   std::vector<uint64_t> live_;
 };
 
 SearchResult Naive(const KeyMatrixView& keys, const float* row, uint32_t want) {
   SearchResult result;
+  std::vector<float> key(keys.dim);
   for (uint32_t p = 0; p < keys.rows; ++p) {
     if (!keys.IsLive(p)) continue;
-    result.candidates.push_back(
-        {p, Similarity(row, keys.data + p * keys.stride, static_cast<int>(keys.dim))});
+    Join(keys.row(p), static_cast<int>(keys.dim), key.data());
+    result.candidates.push_back({p, Similarity(row, key.data(), static_cast<int>(keys.dim))});
   }
   std::sort(result.candidates.begin(), result.candidates.end(),
             [](const Candidate& a, const Candidate& b) { return Before(a, b); });
