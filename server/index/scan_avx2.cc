@@ -1,0 +1,54 @@
+// The scan with AVX2 and FMA: a bfloat16 is a float32 after a shift, so a pair takes two fused multiply-adds.
+#include <immintrin.h>
+
+#include "server/index/scan_tiles.h"
+
+namespace evoke::scan_internal {
+namespace {
+
+struct Avx2 {
+  static constexpr size_t kLanes = 8;
+  static constexpr size_t kMaxGroups = 2;
+  static constexpr size_t kPairBytes = 64;
+  static constexpr uint32_t Keys(size_t groups) { return groups == 2 ? 4 : 8; }
+  using Vector = __m256;
+  struct Rows {
+    __m256 even, odd;
+  };
+  using Key = Rows;
+
+  static Vector Zero() { return _mm256_setzero_ps(); }
+  static Vector Load(const float* p) { return _mm256_loadu_ps(p); }
+  static Rows LoadRows(const char* p) {
+    const float* floats = reinterpret_cast<const float*>(p);
+    return {_mm256_load_ps(floats), _mm256_load_ps(floats + kLanes)};
+  }
+  static Key LoadKey(const uint16_t* p) {
+    int pair;
+    __builtin_memcpy(&pair, p, sizeof(pair));
+    const __m256i both = _mm256_set1_epi32(pair);
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(both, 16)),
+            _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
+  }
+  static Vector Add(Vector acc, const Rows& rows, const Key& key) {
+    return _mm256_fmadd_ps(rows.odd, key.odd, _mm256_fmadd_ps(rows.even, key.even, acc));
+  }
+  static uint32_t Reach(Vector scores, Vector limit) {
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(scores, limit, _CMP_GE_OQ)));
+  }
+  static void Store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
+};
+
+using Tiles = ScanTiles<Avx2>;
+
+void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
+  PackFloats<Avx2::kLanes>(rows, count, dim, group);
+}
+
+}  // namespace
+
+constinit const ScanKernels kAvx2 = {
+    ScanPath::kAvx2, Avx2::kLanes, false, Tiles::GroupBytes, Pack, Tiles::Scan,
+};
+
+}  // namespace evoke::scan_internal

@@ -1,0 +1,49 @@
+// The scan with AVX-512F: a bfloat16 is a float32 after a shift, so a pair takes two fused multiply-adds.
+#include <immintrin.h>
+
+#include "server/index/scan_tiles.h"
+
+namespace evoke::scan_internal {
+namespace {
+
+struct Avx512 {
+  static constexpr size_t kLanes = 16;
+  static constexpr size_t kMaxGroups = 4;
+  static constexpr size_t kPairBytes = 128;
+  static constexpr uint32_t Keys(size_t groups) { return groups == 4 ? 5 : groups == 3 ? 6 : groups == 2 ? 10 : 16; }
+  using Vector = __m512;
+  struct Rows {
+    __m512 even, odd;
+  };
+  using Key = Rows;
+
+  static Vector Zero() { return _mm512_setzero_ps(); }
+  static Vector Load(const float* p) { return _mm512_loadu_ps(p); }
+  static Rows LoadRows(const char* p) { return {_mm512_load_ps(p), _mm512_load_ps(p + 64)}; }
+  static Key LoadKey(const uint16_t* p) {
+    int pair;
+    __builtin_memcpy(&pair, p, sizeof(pair));
+    const __m512i both = _mm512_set1_epi32(pair);
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)),
+            _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+  }
+  static Vector Add(Vector acc, const Rows& rows, const Key& key) {
+    return _mm512_fmadd_ps(rows.odd, key.odd, _mm512_fmadd_ps(rows.even, key.even, acc));
+  }
+  static uint32_t Reach(Vector scores, Vector limit) { return _mm512_cmp_ps_mask(scores, limit, _CMP_GE_OQ); }
+  static void Store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
+};
+
+using Tiles = ScanTiles<Avx512>;
+
+void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
+  PackFloats<Avx512::kLanes>(rows, count, dim, group);
+}
+
+}  // namespace
+
+constinit const ScanKernels kAvx512 = {
+    ScanPath::kAvx512, Avx512::kLanes, false, Tiles::GroupBytes, Pack, Tiles::Scan,
+};
+
+}  // namespace evoke::scan_internal

@@ -1,0 +1,44 @@
+// The scan with AVX-512 BF16: one instruction multiplies a pair of components of 16 rows and adds both products.
+#include <immintrin.h>
+
+#include "server/index/scan_tiles.h"
+
+namespace evoke::scan_internal {
+namespace {
+
+struct Avx512Bf16 {
+  static constexpr size_t kLanes = 16;
+  static constexpr size_t kMaxGroups = 4;
+  static constexpr size_t kPairBytes = 64;
+  // 24 of 32 registers: the latency of the instruction wants about a dozen chains at least.
+  static constexpr uint32_t Keys(size_t groups) { return groups == 4 ? 6 : groups == 3 ? 8 : groups == 2 ? 12 : 16; }
+  using Vector = __m512;
+  using Rows = __m512bh;
+  using Key = __m512bh;
+
+  static Vector Zero() { return _mm512_setzero_ps(); }
+  static Vector Load(const float* p) { return _mm512_loadu_ps(p); }
+  static Rows LoadRows(const char* p) { return reinterpret_cast<__m512bh>(_mm512_load_si512(p)); }
+  static Key LoadKey(const uint16_t* p) {
+    int pair;
+    __builtin_memcpy(&pair, p, sizeof(pair));
+    return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+  }
+  static Vector Add(Vector acc, Rows rows, Key key) { return _mm512_dpbf16_ps(acc, rows, key); }
+  static uint32_t Reach(Vector scores, Vector limit) { return _mm512_cmp_ps_mask(scores, limit, _CMP_GE_OQ); }
+  static void Store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
+};
+
+using Tiles = ScanTiles<Avx512Bf16>;
+
+void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
+  PackHalves<Avx512Bf16::kLanes>(rows, count, dim, (dim + 1) / 2, group);
+}
+
+}  // namespace
+
+constinit const ScanKernels kAvx512Bf16 = {
+    ScanPath::kAvx512Bf16, Avx512Bf16::kLanes, true, Tiles::GroupBytes, Pack, Tiles::Scan,
+};
+
+}  // namespace evoke::scan_internal

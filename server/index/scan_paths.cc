@@ -1,0 +1,119 @@
+#include "server/index/scan_paths.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include <atomic>
+
+namespace evoke {
+namespace {
+
+#if defined(__x86_64__)
+
+// Tiles are state that the kernel saves only for processes that have asked. (asm/prctl.h: ARCH_REQ_XCOMP_PERM,
+// XFEATURE_XTILEDATA.)
+bool TilesArePermitted() {
+  constexpr long kRequestPermission = 0x1023;
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// CPUID leaf 7: AMX-BF16 and AMX-TILE.
+bool HasAmx() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  return (edx & (1u << 22)) != 0 && (edx & (1u << 24)) != 0 && TilesArePermitted();
+}
+
+bool IsAvailable(ScanPath path) {
+  __builtin_cpu_init();  // needed where this runs before main
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f");
+  switch (path) {
+    case ScanPath::kPortable:
+      return true;
+    case ScanPath::kAvx2:
+      return avx2;
+    case ScanPath::kAvx512:
+      return avx512;
+    case ScanPath::kAvx512Bf16:
+      return avx512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
+    case ScanPath::kAmxBf16:
+      return avx512 && HasAmx();
+  }
+  return false;
+}
+
+#else
+
+bool IsAvailable(ScanPath path) { return path == ScanPath::kPortable; }
+
+#endif
+
+constinit std::atomic<const ScanKernels*> g_active{nullptr};
+
+}  // namespace
+
+std::vector<ScanPath> AvailableScanPaths() {
+  std::vector<ScanPath> paths;
+  for (const ScanPath path : {ScanPath::kPortable, ScanPath::kAvx2, ScanPath::kAvx512, ScanPath::kAvx512Bf16,
+                              ScanPath::kAmxBf16}) {
+    if (IsAvailable(path)) paths.push_back(path);
+  }
+  return paths;
+}
+
+// Relaxed: whoever chooses, chooses the same, and the tables are constants.
+ScanPath ActiveScanPath() {
+  const ScanKernels* active = g_active.load(std::memory_order_relaxed);
+  if (active == nullptr) {
+    active = &ScanKernelsFor(AvailableScanPaths().back());
+    g_active.store(active, std::memory_order_relaxed);
+  }
+  return active->path;
+}
+
+std::string_view Name(ScanPath path) {
+  switch (path) {
+    case ScanPath::kPortable:
+      return "portable";
+    case ScanPath::kAvx2:
+      return "avx2";
+    case ScanPath::kAvx512:
+      return "avx512";
+    case ScanPath::kAvx512Bf16:
+      return "avx512_bf16";
+    case ScanPath::kAmxBf16:
+      return "amx_bf16";
+  }
+  return "unknown";
+}
+
+const ScanKernels& ScanKernelsFor(ScanPath path) {
+#if defined(__x86_64__)
+  switch (path) {
+    case ScanPath::kPortable:
+      break;
+    case ScanPath::kAvx2:
+      return scan_internal::kAvx2;
+    case ScanPath::kAvx512:
+      return scan_internal::kAvx512;
+    case ScanPath::kAvx512Bf16:
+      return scan_internal::kAvx512Bf16;
+    case ScanPath::kAmxBf16:
+      return scan_internal::kAmxBf16;
+  }
+#endif
+  return scan_internal::kPortable;
+}
+
+ScopedScanPath::ScopedScanPath(ScanPath path) : before_(ActiveScanPath()) {
+  g_active.store(&ScanKernelsFor(path), std::memory_order_relaxed);
+}
+
+ScopedScanPath::~ScopedScanPath() { g_active.store(&ScanKernelsFor(before_), std::memory_order_relaxed); }
+
+}  // namespace evoke

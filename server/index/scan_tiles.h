@@ -1,0 +1,123 @@
+// The loops of the certified scan's kernels, written once for the paths that have a lane a row.
+//
+// A tile is kGroups x keys scores in registers: each pair of key components is broadcast once for all groups, each packed
+// pair of the groups is loaded once for all keys. A handful of groups stays in the first-level cache while a block of keys
+// passes over it.
+//
+// `Isa` lives in an anonymous namespace, so that these templates have internal linkage; nothing of the standard library is
+// used here (scan_kernels.h says why).
+//   kLanes, kMaxGroups, Keys(groups)    the shape of the largest tile, and of smaller ones
+//   kPairBytes                          of two packed components of a group
+//   Vector, Rows, Key                   registers: scores, a packed pair, a broadcast pair
+//   Zero(), LoadRows(p), LoadKey(p), Add(acc, rows, key), Reach(acc, thresholds) -> bit mask, Store(p, acc)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "server/index/scan_kernels.h"
+
+namespace evoke::scan_internal {
+
+template <class Isa>
+struct ScanTiles {
+  static size_t GroupBytes(uint32_t dim) { return (dim + 1) / 2 * size_t{Isa::kPairBytes}; }
+
+  static size_t Scan(const ScanKeys& keys, const void* packed, size_t groups, const float* thresholds, ScanHit* hits) {
+    ScanHit* end = hits;
+    for (size_t g = 0; g < groups; g += Isa::kMaxGroups) {
+      const size_t count = groups - g < Isa::kMaxGroups ? groups - g : Isa::kMaxGroups;
+      const char* rows = static_cast<const char*>(packed) + g * GroupBytes(keys.dim);
+      end = Strip<Isa::kMaxGroups>(count, keys, rows, thresholds + g * Isa::kLanes,
+                                   static_cast<uint32_t>(g * Isa::kLanes), end);
+    }
+    return static_cast<size_t>(end - hits);
+  }
+
+ private:
+  template <size_t G>
+  static ScanHit* Strip(size_t count, const ScanKeys& keys, const char* rows, const float* thresholds, uint32_t first_row,
+                        ScanHit* hits) {
+    if constexpr (G > 1) {
+      if (count < G) return Strip<G - 1>(count, keys, rows, thresholds, first_row, hits);
+    }
+    constexpr uint32_t kKeys = Isa::Keys(G);
+    const uint16_t* key[kKeys];
+    for (uint32_t at = 0; at < keys.count; at += kKeys) {
+      const uint32_t left = keys.count - at;
+      // The last tile repeats its last key where keys are missing, and drops what they score.
+      for (uint32_t k = 0; k < kKeys; ++k) key[k] = keys.high + (at + (k < left ? k : left - 1)) * keys.stride;
+      hits = Tile<G>(key, at, left < kKeys ? left : kKeys, keys.dim, rows, thresholds, first_row, hits);
+    }
+    return hits;
+  }
+
+  template <size_t G>
+  static inline ScanHit* Tile(const uint16_t* const* key, uint32_t first_key, uint32_t key_count, uint32_t dim,
+                              const char* rows, const float* thresholds, uint32_t first_row, ScanHit* hits) {
+    constexpr uint32_t kKeys = Isa::Keys(G);
+    typename Isa::Vector acc[G * kKeys];
+#pragma GCC unroll 64
+    for (uint32_t n = 0; n < G * kKeys; ++n) acc[n] = Isa::Zero();
+    const size_t group_bytes = GroupBytes(dim);
+    const uint32_t pairs = (dim + 1) / 2;
+    for (uint32_t p = 0; p < pairs; ++p) {
+      typename Isa::Rows packed[G];
+#pragma GCC unroll 8
+      for (size_t g = 0; g < G; ++g) packed[g] = Isa::LoadRows(rows + g * group_bytes + p * size_t{Isa::kPairBytes});
+#pragma GCC unroll 32
+      for (uint32_t k = 0; k < kKeys; ++k) {
+        const typename Isa::Key pair = Isa::LoadKey(key[k] + 2 * p);
+#pragma GCC unroll 8
+        for (size_t g = 0; g < G; ++g) acc[k * G + g] = Isa::Add(acc[k * G + g], packed[g], pair);
+      }
+    }
+#pragma GCC unroll 8
+    for (size_t g = 0; g < G; ++g) {
+      const typename Isa::Vector limit = Isa::Load(thresholds + g * Isa::kLanes);
+#pragma GCC unroll 32
+      for (uint32_t k = 0; k < kKeys; ++k) {
+        const uint32_t reached = Isa::Reach(acc[k * G + g], limit);
+        if (__builtin_expect(reached != 0, 0) && k < key_count) {
+          hits = Report(acc[k * G + g], reached, first_key + k, first_row + static_cast<uint32_t>(g * Isa::kLanes), hits);
+        }
+      }
+    }
+    return hits;
+  }
+
+  [[gnu::noinline]] static ScanHit* Report(typename Isa::Vector scores, uint32_t reached, uint32_t key, uint32_t first_row,
+                                           ScanHit* hits) {
+    alignas(64) float lane[Isa::kLanes];
+    Isa::Store(lane, scores);
+    for (; reached != 0; reached &= reached - 1) {
+      const uint32_t l = static_cast<uint32_t>(__builtin_ctz(reached));
+      *hits++ = {key, first_row + l, lane[l]};
+    }
+    return hits;
+  }
+};
+
+// Packs rows of float32: [dim / 2][2][lanes], with zeros beyond `dim` and `count`.
+template <size_t kLanes>
+inline void PackFloats(const float* rows, size_t count, uint32_t dim, void* group) {
+  float* out = static_cast<float*>(group);
+  for (uint32_t e = 0; e < dim + dim % 2; ++e) {
+    for (size_t l = 0; l < kLanes; ++l) out[e * kLanes + l] = l < count && e < dim ? rows[l * dim + e] : 0.0f;
+  }
+}
+
+// Packs rows of bfloat16: [pairs][lanes][2], with zeros beyond `dim` and `count`.
+template <size_t kLanes>
+inline void PackHalves(const float* rows, size_t count, uint32_t dim, uint32_t pairs, void* group) {
+  uint16_t* out = static_cast<uint16_t*>(group);
+  for (uint32_t e = 0; e < 2 * pairs; ++e) {
+    for (size_t l = 0; l < kLanes; ++l) {
+      uint32_t bits = 0;
+      if (l < count && e < dim) __builtin_memcpy(&bits, rows + l * dim + e, sizeof(bits));
+      out[(e / 2 * kLanes + l) * 2 + e % 2] = static_cast<uint16_t>((bits + 0x8000u) >> 16);
+    }
+  }
+}
+
+}  // namespace evoke::scan_internal
