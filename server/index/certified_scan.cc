@@ -277,7 +277,7 @@ double Margin(const ScanKernels& kernels, const float* row, uint32_t dim, const 
 void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Batch& batch, bool may_guess,
                const Parallel& parallel, std::vector<SearchResult>* results, Batch* again, Batch* too_many) {
   const size_t count = batch.places.size();
-  const ScanKernels& kernels = ScanKernelsFor(ActiveScanPath());
+  const ScanKernels& kernels = ScanKernelsFor(ActiveScanPath(), count);
   const PackedRows packed(kernels, batch.rows.data(), count, keys.dim);
   Pass pass(keys, kernels, packed, count);
   pass.want = batch.want;

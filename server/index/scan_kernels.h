@@ -33,7 +33,7 @@ struct ScanKeys {
 
 struct ScanKernels {
   ScanPath path;
-  uint32_t lanes;       // rows of a group
+  uint32_t lanes;       // rows of a group; 1 where lanes are components, for a handful of rows
   bool rounds_rows;     // rows are rounded to bfloat16 too
   // Bytes of a packed group, a multiple of 64.
   size_t (*group_bytes)(uint32_t dim);
@@ -47,9 +47,9 @@ struct ScanKernels {
 namespace scan_internal {
 extern const ScanKernels kPortable;
 #if defined(__x86_64__)
-extern const ScanKernels kAvx2;        // needs AVX2 and FMA
-extern const ScanKernels kAvx512;      // needs AVX-512F
-extern const ScanKernels kAvx512Bf16;  // needs AVX-512F, BW and BF16
+extern const ScanKernels kAvx2, kAvx2Few;              // need AVX2 and FMA
+extern const ScanKernels kAvx512, kAvx512Few;          // need AVX-512F
+extern const ScanKernels kAvx512Bf16, kAvx512Bf16Few;  // need AVX-512F, BW and BF16
 extern const ScanKernels kAmxBf16;     // needs AMX-BF16 and AVX-512F, and the kernel's permission for tiles
 #endif
 }  // namespace scan_internal

@@ -53,7 +53,8 @@ bool IsAvailable(ScanPath path) { return path == ScanPath::kPortable; }
 
 #endif
 
-constinit std::atomic<const ScanKernels*> g_active{nullptr};
+constexpr int kNotChosen = -1;
+constinit std::atomic<int> g_active{kNotChosen};
 
 }  // namespace
 
@@ -66,14 +67,14 @@ std::vector<ScanPath> AvailableScanPaths() {
   return paths;
 }
 
-// Relaxed: whoever chooses, chooses the same, and the tables are constants.
+// Relaxed: whoever chooses, chooses the same.
 ScanPath ActiveScanPath() {
-  const ScanKernels* active = g_active.load(std::memory_order_relaxed);
-  if (active == nullptr) {
-    active = &ScanKernelsFor(AvailableScanPaths().back());
+  int active = g_active.load(std::memory_order_relaxed);
+  if (active == kNotChosen) {
+    active = static_cast<int>(AvailableScanPaths().back());
     g_active.store(active, std::memory_order_relaxed);
   }
-  return active->path;
+  return static_cast<ScanPath>(active);
 }
 
 std::string_view Name(ScanPath path) {
@@ -92,17 +93,21 @@ std::string_view Name(ScanPath path) {
   return "unknown";
 }
 
-const ScanKernels& ScanKernelsFor(ScanPath path) {
+// Up to how many rows a lane a component is faster than a lane a row.
+constexpr size_t kFewRows = 6;
+
+const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows) {
+  const bool few = rows <= kFewRows;
 #if defined(__x86_64__)
   switch (path) {
     case ScanPath::kPortable:
       break;
     case ScanPath::kAvx2:
-      return scan_internal::kAvx2;
+      return few ? scan_internal::kAvx2Few : scan_internal::kAvx2;
     case ScanPath::kAvx512:
-      return scan_internal::kAvx512;
+      return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
     case ScanPath::kAvx512Bf16:
-      return scan_internal::kAvx512Bf16;
+      return few ? scan_internal::kAvx512Bf16Few : scan_internal::kAvx512Bf16;
     case ScanPath::kAmxBf16:
       return scan_internal::kAmxBf16;
   }
@@ -111,9 +116,9 @@ const ScanKernels& ScanKernelsFor(ScanPath path) {
 }
 
 ScopedScanPath::ScopedScanPath(ScanPath path) : before_(ActiveScanPath()) {
-  g_active.store(&ScanKernelsFor(path), std::memory_order_relaxed);
+  g_active.store(static_cast<int>(path), std::memory_order_relaxed);
 }
 
-ScopedScanPath::~ScopedScanPath() { g_active.store(&ScanKernelsFor(before_), std::memory_order_relaxed); }
+ScopedScanPath::~ScopedScanPath() { g_active.store(static_cast<int>(before_), std::memory_order_relaxed); }
 
 }  // namespace evoke

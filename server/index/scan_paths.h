@@ -17,8 +17,8 @@ ScanPath ActiveScanPath();
 // "portable", "avx2", "avx512", "avx512_bf16" or "amx_bf16".
 std::string_view Name(ScanPath path);
 
-// Requires: the path is available.
-const ScanKernels& ScanKernelsFor(ScanPath path);
+// What is best for so many rows. Requires: the path is available.
+const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows);
 
 // Tests and benchmarks only. Makes every thread take `path` while it lives; one at a time.
 class ScopedScanPath {

@@ -25,11 +25,15 @@ struct ScanTiles {
 
   static size_t Scan(const ScanKeys& keys, const void* packed, size_t groups, const float* thresholds, ScanHit* hits) {
     ScanHit* end = hits;
+    // The first groups meet keys that are not in cache yet: they call for the next block, or where there are no other
+    // groups for what comes a little later.
+    constexpr size_t kAheadBytes = 8192;
+    const size_t ahead = groups > Isa::kMaxGroups ? keys.count * keys.stride * sizeof(uint16_t) : kAheadBytes;
     for (size_t g = 0; g < groups; g += Isa::kMaxGroups) {
       const size_t count = groups - g < Isa::kMaxGroups ? groups - g : Isa::kMaxGroups;
       const char* rows = static_cast<const char*>(packed) + g * GroupBytes(keys.dim);
       end = Strip<Isa::kMaxGroups>(count, keys, rows, thresholds + g * Isa::kLanes,
-                                   static_cast<uint32_t>(g * Isa::kLanes), end);
+                                   static_cast<uint32_t>(g * Isa::kLanes), ahead, end);
     }
     return static_cast<size_t>(end - hits);
   }
@@ -37,9 +41,9 @@ struct ScanTiles {
  private:
   template <size_t G>
   static ScanHit* Strip(size_t count, const ScanKeys& keys, const char* rows, const float* thresholds, uint32_t first_row,
-                        ScanHit* hits) {
+                        size_t ahead, ScanHit* hits) {
     if constexpr (G > 1) {
-      if (count < G) return Strip<G - 1>(count, keys, rows, thresholds, first_row, hits);
+      if (count < G) return Strip<G - 1>(count, keys, rows, thresholds, first_row, ahead, hits);
     }
     constexpr uint32_t kKeys = Isa::Keys(G);
     const uint16_t* key[kKeys];
@@ -47,21 +51,29 @@ struct ScanTiles {
       const uint32_t left = keys.count - at;
       // The last tile repeats its last key where keys are missing, and drops what they score.
       for (uint32_t k = 0; k < kKeys; ++k) key[k] = keys.high + (at + (k < left ? k : left - 1)) * keys.stride;
-      hits = Tile<G>(key, at, left < kKeys ? left : kKeys, keys.dim, rows, thresholds, first_row, hits);
+      const uint32_t count = left < kKeys ? left : kKeys;
+      hits = first_row == 0 ? Tile<G, true>(key, at, count, keys.dim, rows, thresholds, first_row, ahead, hits)
+                            : Tile<G, false>(key, at, count, keys.dim, rows, thresholds, first_row, ahead, hits);
     }
     return hits;
   }
 
-  template <size_t G>
+  // kCall: calls for as many bytes of keys as it reads, spread over its steps, from `ahead` bytes later; so they are in the
+  // second-level cache when their turn comes. (Beyond the matrix a prefetch does nothing.)
+  template <size_t G, bool kCall>
   static inline ScanHit* Tile(const uint16_t* const* key, uint32_t first_key, uint32_t key_count, uint32_t dim,
-                              const char* rows, const float* thresholds, uint32_t first_row, ScanHit* hits) {
+                              const char* rows, const float* thresholds, uint32_t first_row, size_t ahead,
+                              ScanHit* hits) {
     constexpr uint32_t kKeys = Isa::Keys(G);
+    constexpr size_t kPairKeyBytes = 2 * sizeof(uint16_t);
+    const char* later = reinterpret_cast<const char*>(key[0]) + ahead;
     typename Isa::Vector acc[G * kKeys];
 #pragma GCC unroll 64
     for (uint32_t n = 0; n < G * kKeys; ++n) acc[n] = Isa::Zero();
     const size_t group_bytes = GroupBytes(dim);
     const uint32_t pairs = (dim + 1) / 2;
     for (uint32_t p = 0; p < pairs; ++p) {
+      if constexpr (kCall) __builtin_prefetch(later + p * kKeys * kPairKeyBytes, 0, 2);
       typename Isa::Rows packed[G];
 #pragma GCC unroll 8
       for (size_t g = 0; g < G; ++g) packed[g] = Isa::LoadRows(rows + g * group_bytes + p * size_t{Isa::kPairBytes});

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "server/base/thread_pool.h"
 #include "server/index/index_factory.h"
+#include "server/index/scan_paths.h"
 #include "server/index/top_candidates.h"
 #include "server/similarity/similarity.h"
 #include "tests/unit/similarity/random_vectors.h"
@@ -81,13 +83,18 @@ constexpr size_t kBackwards = 1000;  // one thread, the last part first
 struct Setup {
   const char* name;
   size_t threads;  // 0: without Parallel
+  std::optional<ScanPath> path;  // of the certified scan; empty: the machine's best
 };
 void PrintTo(const Setup& s, std::ostream* out) {
   *out << s.name << " on " << s.threads;
+  if (s.path) *out << " with " << Name(*s.path);
 }
 
 class IndexTest : public ::testing::TestWithParam<Setup> {
  protected:
+  void SetUp() override {
+    if (GetParam().path) path_.emplace(*GetParam().path);
+  }
   std::unique_ptr<Index> Make(uint32_t dim, uint32_t capacity) {
     IndexOptions options{.dim = dim, .capacity = capacity};
     const size_t threads = GetParam().threads;
@@ -103,6 +110,7 @@ class IndexTest : public ::testing::TestWithParam<Setup> {
     }
     return *CreateIndex(GetParam().name, options);
   }
+  bool is_flat() const { return std::string(GetParam().name) == "flat"; }
   bool is_faiss() const { return std::string(GetParam().name) == "faiss_flat"; }
 
   // Bit for bit what Naive says, for every row.
@@ -128,6 +136,7 @@ class IndexTest : public ::testing::TestWithParam<Setup> {
   }
 
   std::unique_ptr<ThreadPool> pool_;
+  std::optional<ScopedScanPath> path_;
 };
 
 TEST_P(IndexTest, NothingIsFoundInAnEmptyShard) {
@@ -328,6 +337,69 @@ TEST_P(IndexTest, LongKeysWidenTheBound) {
   ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 100));
 }
 
+// One key so long that the rounding of all is measured by it, and one that bfloat16 cannot hold.
+TEST_P(IndexTest, OneHugeKeyAmongUnitVectors) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 33;
+  constexpr uint32_t kCount = 20'001;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, Unit(random, kDim));
+  index->Rebuild(keys.View());
+  std::vector<std::vector<float>> rows;
+  for (int r = 0; r < 9; ++r) rows.push_back(Unit(random, kDim));
+  for (const float length : {1e4f, 1e20f, 3.4e38f}) {
+    std::vector<float> huge(kDim);
+    huge[kDim - 1] = length;
+    keys.Set(777, huge);
+    index->Upsert(keys.View(), {777});
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 64))) << length;
+  }
+}
+
+// What a sample of evenly spaced keys says of the rest is wrong in both directions, and is found out.
+TEST_P(IndexTest, KeysInAnOrderThatMisleadsASample) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 24;
+  constexpr uint32_t kCount = 32'768;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> center = Unit(random, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) {
+    std::vector<float> key = Unit(random, kDim);
+    // Runs of 16 in every 512 are near the center, the others are not; later the other way around.
+    if (p % 512 < 16 && p < kCount / 2) {
+      for (uint32_t e = 0; e < kDim; ++e) key[e] = center[e] + 0.05f * key[e];
+      Normalise(key.data(), kDim, key.data());
+    }
+    keys.Set(p, key);
+  }
+  index->Rebuild(keys.View());
+  std::vector<float> away = center;
+  for (float& x : away) x = -x;
+  ExpectExact(index.get(), keys, {center, away, Unit(random, kDim)}, {1000, 1000, 1000});
+  if (!is_flat()) return;
+  EXPECT_GT(index->stats().uncertified_rows, 0u);
+  EXPECT_EQ(index->stats().scanned_rows, 0u);
+}
+
+TEST_P(IndexTest, MoreEqualKeysThanManyRowsMayHold) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 4;
+  constexpr uint32_t kCount = 50'000;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> same = Unit(random, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, same);
+  index->Rebuild(keys.View());
+  std::vector<std::vector<float>> rows;
+  for (int r = 0; r < 300; ++r) rows.push_back(Unit(random, kDim));
+  ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 3));
+  if (is_flat()) {
+    EXPECT_EQ(index->stats().scanned_rows, 300u * kCount);
+  }
+}
+
 TEST_P(IndexTest, VerifyFindsWhatItsOwnCopyHasOtherwise) {
   constexpr uint32_t kDim = 8;
   std::mt19937_64 random = SeededGenerator();
@@ -352,6 +424,15 @@ TEST_P(IndexTest, VerifyFindsWhatItsOwnCopyHasOtherwise) {
   index->Erase({4});
   EXPECT_THAT(index->Verify(keys.View(), all), ::testing::IsEmpty());
 }
+
+std::vector<Setup> Paths() {
+  std::vector<Setup> setups;
+  for (const ScanPath path : AvailableScanPaths()) setups.push_back({"flat", 2, path});
+  return setups;
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, IndexTest, ::testing::ValuesIn(Paths()),
+                         [](const auto& info) { return std::string(Name(*info.param.path)); });
 
 INSTANTIATE_TEST_SUITE_P(All, IndexTest,
                          ::testing::Values(Setup{"flat", 0}, Setup{"flat", 2}, Setup{"flat", 8},
