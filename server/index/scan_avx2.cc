@@ -11,15 +11,22 @@ namespace {
 struct Avx2 {
   static constexpr size_t kLanes = 8;
   static constexpr size_t kMaxGroups = 2;
-  static constexpr size_t kPairBytes = 64;
+  static constexpr uint32_t kStep = 2;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr bool kScaled = false;
+  static constexpr size_t kStepBytes = 64;
   static constexpr uint32_t Keys(size_t groups) { return groups == 2 ? 4 : 8; }
+  using Element = uint16_t;
+  struct Scale {};
   using Vector = __m256;
+  using Sums = Vector;
   struct Rows {
     __m256 even, odd;
   };
   using Key = Rows;
 
   static Vector Zero() { return _mm256_setzero_ps(); }
+  static Vector Finish(Sums sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) { return _mm256_loadu_ps(p); }
   static Rows LoadRows(const char* p) {
     const float* floats = reinterpret_cast<const float*>(p);

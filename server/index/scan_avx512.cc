@@ -11,15 +11,22 @@ namespace {
 struct Avx512 {
   static constexpr size_t kLanes = 16;
   static constexpr size_t kMaxGroups = 4;
-  static constexpr size_t kPairBytes = 128;
+  static constexpr uint32_t kStep = 2;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr bool kScaled = false;
+  static constexpr size_t kStepBytes = 128;
   static constexpr uint32_t Keys(size_t groups) { return groups == 4 ? 5 : groups == 3 ? 6 : groups == 2 ? 10 : 16; }
+  using Element = uint16_t;
+  struct Scale {};
   using Vector = __m512;
+  using Sums = Vector;
   struct Rows {
     __m512 even, odd;
   };
   using Key = Rows;
 
   static Vector Zero() { return _mm512_setzero_ps(); }
+  static Vector Finish(Sums sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) { return _mm512_loadu_ps(p); }
   static Rows LoadRows(const char* p) { return {_mm512_load_ps(p), _mm512_load_ps(p + 64)}; }
   static Key LoadKey(const uint16_t* p) {

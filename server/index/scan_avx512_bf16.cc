@@ -11,14 +11,21 @@ namespace {
 struct Avx512Bf16 {
   static constexpr size_t kLanes = 16;
   static constexpr size_t kMaxGroups = 4;
-  static constexpr size_t kPairBytes = 64;
+  static constexpr uint32_t kStep = 2;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr bool kScaled = false;
+  static constexpr size_t kStepBytes = 64;
   // 24 of 32 registers: the latency of the instruction wants about a dozen chains at least.
   static constexpr uint32_t Keys(size_t groups) { return groups == 4 ? 6 : groups == 3 ? 8 : groups == 2 ? 12 : 16; }
+  using Element = uint16_t;
+  struct Scale {};
   using Vector = __m512;
+  using Sums = Vector;
   using Rows = __m512bh;
   using Key = __m512bh;
 
   static Vector Zero() { return _mm512_setzero_ps(); }
+  static Vector Finish(Sums sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) { return _mm512_loadu_ps(p); }
   static Rows LoadRows(const char* p) { return reinterpret_cast<__m512bh>(_mm512_load_si512(p)); }
   static Key LoadKey(const uint16_t* p) {

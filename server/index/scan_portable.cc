@@ -7,11 +7,17 @@ namespace {
 struct Portable {
   static constexpr size_t kLanes = 8;
   static constexpr size_t kMaxGroups = 1;
-  static constexpr size_t kPairBytes = 64;
+  static constexpr uint32_t kStep = 2;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr bool kScaled = false;
+  static constexpr size_t kStepBytes = 64;
   static constexpr uint32_t Keys(size_t) { return 2; }
+  using Element = uint16_t;
+  struct Scale {};
   struct Vector {
     float lane[kLanes];
   };
+  using Sums = Vector;
   struct Rows {
     float even[kLanes], odd[kLanes];
   };
@@ -20,6 +26,7 @@ struct Portable {
   };
 
   static Vector Zero() { return {}; }
+  static Vector Finish(const Sums& sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) {
     Vector v;
     __builtin_memcpy(&v, p, sizeof(v));

@@ -7,9 +7,11 @@
 // `Isa` lives in an anonymous namespace, so that these templates have internal linkage; nothing of the standard library is
 // used here (scan_kernels.h says why).
 //   kLanes, kMaxGroups, Keys(groups)    the shape of the largest tile, and of smaller ones
-//   kPairBytes                          of two packed components of a group
-//   Vector, Rows, Key                   registers: scores, a packed pair, a broadcast pair
-//   Zero(), LoadRows(p), LoadKey(p), Add(acc, rows, key), Reach(acc, thresholds) -> bit mask, Store(p, acc)
+//   kStep, kStepBytes, kHeaderBytes     components of one step, and their packed size; what lies before them in a group
+//   Element, kScaled, Scale             of a key: its components; whether it has a scale, what its scores are times
+//   Sums, Vector, Rows, Key             registers: sums, scores, a packed step, a broadcast step
+//   Zero(), LoadRows(p), LoadKey(p), Add(sums, rows, key), Finish(sums, header, scale) -> scores,
+//   Reach(scores, thresholds) -> bit mask, Load(p), Store(p, scores)
 #pragma once
 
 #include <cstddef>
@@ -21,39 +23,60 @@ namespace evoke::scan_internal {
 
 template <class Isa>
 struct ScanTiles {
-  static size_t GroupBytes(uint32_t dim) { return (dim + 1) / 2 * size_t{Isa::kPairBytes}; }
+  using Element = typename Isa::Element;
+  using Scale = typename Isa::Scale;
+  // Key i is at data + i * stride, its scale at scales + i.
+  struct Keys {
+    const Element* data;
+    size_t stride;
+    uint32_t count;
+    uint32_t dim;
+    const Scale* scales;
+  };
+
+  static uint32_t Steps(uint32_t dim) { return (dim + Isa::kStep - 1) / Isa::kStep; }
+  static size_t GroupBytes(uint32_t dim) { return Isa::kHeaderBytes + Steps(dim) * size_t{Isa::kStepBytes}; }
 
   static size_t Scan(const ScanKeys& keys, const void* packed, size_t groups, const float* thresholds, ScanHit* hits) {
-    ScanHit* end = hits;
+    const Scale one{};
+    const Keys all{keys.high, keys.stride, keys.count, keys.dim, &one};
+    return static_cast<size_t>(ScanBlock(all, packed, groups, thresholds, 0, hits) - hits);
+  }
+
+  // `first_key`: the number of the first key in what is reported.
+  static ScanHit* ScanBlock(const Keys& keys, const void* packed, size_t groups, const float* thresholds,
+                            uint32_t first_key, ScanHit* hits) {
     // The first groups meet keys that are not in cache yet: they call for the next block, or where there are no other
     // groups for what comes a little later.
     constexpr size_t kAheadBytes = 8192;
-    const size_t ahead = groups > Isa::kMaxGroups ? keys.count * keys.stride * sizeof(uint16_t) : kAheadBytes;
+    const size_t ahead = groups > Isa::kMaxGroups ? keys.count * keys.stride * sizeof(Element) : kAheadBytes;
     for (size_t g = 0; g < groups; g += Isa::kMaxGroups) {
       const size_t count = groups - g < Isa::kMaxGroups ? groups - g : Isa::kMaxGroups;
       const char* rows = static_cast<const char*>(packed) + g * GroupBytes(keys.dim);
-      end = Strip<Isa::kMaxGroups>(count, keys, rows, thresholds + g * Isa::kLanes,
-                                   static_cast<uint32_t>(g * Isa::kLanes), ahead, end);
+      hits = Strip<Isa::kMaxGroups>(count, keys, rows, thresholds + g * Isa::kLanes, first_key,
+                                    static_cast<uint32_t>(g * Isa::kLanes), ahead, hits);
     }
-    return static_cast<size_t>(end - hits);
+    return hits;
   }
 
  private:
   template <size_t G>
-  static ScanHit* Strip(size_t count, const ScanKeys& keys, const char* rows, const float* thresholds, uint32_t first_row,
-                        size_t ahead, ScanHit* hits) {
+  static ScanHit* Strip(size_t count, const Keys& keys, const char* rows, const float* thresholds, uint32_t first_key,
+                        uint32_t first_row, size_t ahead, ScanHit* hits) {
     if constexpr (G > 1) {
-      if (count < G) return Strip<G - 1>(count, keys, rows, thresholds, first_row, ahead, hits);
+      if (count < G) return Strip<G - 1>(count, keys, rows, thresholds, first_key, first_row, ahead, hits);
     }
     constexpr uint32_t kKeys = Isa::Keys(G);
-    const uint16_t* key[kKeys];
+    const Element* key[kKeys];
     for (uint32_t at = 0; at < keys.count; at += kKeys) {
       const uint32_t left = keys.count - at;
       // The last tile repeats its last key where keys are missing, and drops what they score.
-      for (uint32_t k = 0; k < kKeys; ++k) key[k] = keys.high + (at + (k < left ? k : left - 1)) * keys.stride;
+      for (uint32_t k = 0; k < kKeys; ++k) key[k] = keys.data + (at + (k < left ? k : left - 1)) * keys.stride;
       const uint32_t count = left < kKeys ? left : kKeys;
-      hits = first_row == 0 ? Tile<G, true>(key, at, count, keys.dim, rows, thresholds, first_row, ahead, hits)
-                            : Tile<G, false>(key, at, count, keys.dim, rows, thresholds, first_row, ahead, hits);
+      const Scale* scales = keys.scales + (Isa::kScaled ? at : 0);
+      hits = first_row == 0 && !Isa::kScaled
+                 ? Tile<G, true>(key, scales, first_key + at, count, keys.dim, rows, thresholds, first_row, ahead, hits)
+                 : Tile<G, false>(key, scales, first_key + at, count, keys.dim, rows, thresholds, first_row, ahead, hits);
     }
     return hits;
   }
@@ -61,27 +84,27 @@ struct ScanTiles {
   // kCall: calls for as many bytes of keys as it reads, spread over its steps, from `ahead` bytes later; so they are in the
   // second-level cache when their turn comes. (Beyond the matrix a prefetch does nothing.)
   template <size_t G, bool kCall>
-  static inline ScanHit* Tile(const uint16_t* const* key, uint32_t first_key, uint32_t key_count, uint32_t dim,
-                              const char* rows, const float* thresholds, uint32_t first_row, size_t ahead,
+  static inline ScanHit* Tile(const Element* const* key, const Scale* scales, uint32_t first_key, uint32_t key_count,
+                              uint32_t dim, const char* rows, const float* thresholds, uint32_t first_row, size_t ahead,
                               ScanHit* hits) {
     constexpr uint32_t kKeys = Isa::Keys(G);
-    constexpr size_t kPairKeyBytes = 2 * sizeof(uint16_t);
+    constexpr size_t kStepKeyBytes = Isa::kStep * sizeof(Element);
     const char* later = reinterpret_cast<const char*>(key[0]) + ahead;
-    typename Isa::Vector acc[G * kKeys];
+    typename Isa::Sums acc[G * kKeys];
 #pragma GCC unroll 64
     for (uint32_t n = 0; n < G * kKeys; ++n) acc[n] = Isa::Zero();
     const size_t group_bytes = GroupBytes(dim);
-    const uint32_t pairs = (dim + 1) / 2;
-    for (uint32_t p = 0; p < pairs; ++p) {
-      if constexpr (kCall) __builtin_prefetch(later + p * kKeys * kPairKeyBytes, 0, 2);
+    const uint32_t steps = Steps(dim);
+    for (uint32_t s = 0; s < steps; ++s) {
+      if constexpr (kCall) __builtin_prefetch(later + s * kKeys * kStepKeyBytes, 0, 2);
       typename Isa::Rows packed[G];
 #pragma GCC unroll 8
-      for (size_t g = 0; g < G; ++g) packed[g] = Isa::LoadRows(rows + g * group_bytes + p * size_t{Isa::kPairBytes});
+      for (size_t g = 0; g < G; ++g) packed[g] = Isa::LoadRows(rows + g * group_bytes + Isa::kHeaderBytes + s * size_t{Isa::kStepBytes});
 #pragma GCC unroll 32
       for (uint32_t k = 0; k < kKeys; ++k) {
-        const typename Isa::Key pair = Isa::LoadKey(key[k] + 2 * p);
+        const typename Isa::Key step = Isa::LoadKey(key[k] + Isa::kStep * s);
 #pragma GCC unroll 8
-        for (size_t g = 0; g < G; ++g) acc[k * G + g] = Isa::Add(acc[k * G + g], packed[g], pair);
+        for (size_t g = 0; g < G; ++g) acc[k * G + g] = Isa::Add(acc[k * G + g], packed[g], step);
       }
     }
 #pragma GCC unroll 8
@@ -89,9 +112,11 @@ struct ScanTiles {
       const typename Isa::Vector limit = Isa::Load(thresholds + g * Isa::kLanes);
 #pragma GCC unroll 32
       for (uint32_t k = 0; k < kKeys; ++k) {
-        const uint32_t reached = Isa::Reach(acc[k * G + g], limit);
+        if (Isa::kScaled && k >= key_count) break;
+        const typename Isa::Vector scores = Isa::Finish(acc[k * G + g], rows + g * group_bytes, scales[Isa::kScaled ? k : 0]);
+        const uint32_t reached = Isa::Reach(scores, limit);
         if (__builtin_expect(reached != 0, 0) && k < key_count) {
-          hits = Report(acc[k * G + g], reached, first_key + k, first_row + static_cast<uint32_t>(g * Isa::kLanes), hits);
+          hits = Report(scores, reached, first_key + k, first_row + static_cast<uint32_t>(g * Isa::kLanes), hits);
         }
       }
     }
