@@ -8,10 +8,12 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <utility>
 
 #include "server/base/mutex.h"
 #include "server/index/canonical_scan.h"
+#include "server/index/int8_scale.h"
 #include "server/index/scan_paths.h"
 #include "server/index/survivors.h"
 #include "server/index/top_candidates.h"
@@ -269,8 +271,19 @@ double Margin(const ScanKernels& kernels, const float* row, uint32_t dim, const 
   Split(row, static_cast<int>(dim), high.data(), low.data());
   KeyRounding of_row;
   of_row.Cover({high.data(), low.data()}, dim);
-  return 2 * RoughErrorBound(static_cast<int>(dim), of_row.norm(), kernels.rounds_rows ? of_row.rounding() : 0,
-                             keys.norm(), keys.rounding());
+  // A score of whole numbers is exact, and then rounded four times: as if it were a sum of a few elements more.
+  return 2 * RoughErrorBound(static_cast<int>(dim) + 4, of_row.norm(), of_row.lost(kernels.rows), keys.norm(),
+                             keys.lost(kernels.keys));
+}
+
+// body(e, lane) for each e below dim; written so that the compiler makes vectors of it.
+template <uint32_t kLanes, typename Body>
+void ForLanes(uint32_t dim, const Body& body) {
+  uint32_t e = 0;
+  for (; e + kLanes <= dim; e += kLanes) {
+    for (uint32_t l = 0; l < kLanes; ++l) body(e + l, l);
+  }
+  for (; e < dim; ++e) body(e, 0);
 }
 
 // Answers the rows of the batch that it can. What was guessed wrong goes to `again`, what had too many to `too_many`.
@@ -311,40 +324,58 @@ void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Bat
 
 void KeyRounding::Cover(SplitVector key, uint32_t dim) {
   constexpr uint32_t kLanes = 8;
-  double squares[kLanes] = {};
-  double lost[kLanes] = {};
-  const auto add = [&](uint32_t e, uint32_t lane) {
-    const uint32_t high = uint32_t{key.high[e]} << 16;
-    const double x = std::bit_cast<float>(high + static_cast<uint32_t>(int32_t{key.low[e]}));
-    const double missing = x - double{std::bit_cast<float>(high)};
-    squares[lane] += x * x;
-    lost[lane] += missing * missing;
+  const auto bfloat16 = [&](uint32_t e) { return std::bit_cast<float>(uint32_t{key.high[e]} << 16); };
+  const auto component = [&](uint32_t e) {
+    return std::bit_cast<float>((uint32_t{key.high[e]} << 16) + static_cast<uint32_t>(int32_t{key.low[e]}));
   };
-  uint32_t e = 0;
-  for (; e + kLanes <= dim; e += kLanes) {
-    for (uint32_t l = 0; l < kLanes; ++l) add(e + l, l);
-  }
-  for (; e < dim; ++e) add(e, 0);
-  double norm = 0;
-  double rounding = 0;
-  for (uint32_t l = 0; l < kLanes; ++l) {
-    norm += squares[l];
-    rounding += lost[l];
-  }
+  float largest[kLanes] = {};
+  const auto see = [&](uint32_t e, uint32_t lane) {
+    const float x = std::abs(bfloat16(e));
+    largest[lane] = x > largest[lane] ? x : largest[lane];
+  };
+  ForLanes<kLanes>(dim, see);
+  const Int8Scale scale = ScaleOf(*std::max_element(largest, largest + kLanes));
+
+  double squares[kLanes] = {};
+  double of_bfloat16[kLanes] = {};
+  double of_int8[kLanes] = {};
+  const auto add = [&](uint32_t e, uint32_t lane) {
+    // Adding and subtracting 1.5 * 2^23 rounds to a whole number, ties to even.
+    constexpr float kWhole = 0x1.8p23f;
+    const float high = bfloat16(e);
+    const float whole = (high * scale.inverse + kWhole) - kWhole;
+    const double x = component(e);
+    const double less = x - double{high};
+    const double coarse = x - double{scale.scale} * double{whole};
+    squares[lane] += x * x;
+    of_bfloat16[lane] += less * less;
+    of_int8[lane] += coarse * coarse;
+  };
+  ForLanes<kLanes>(dim, add);
+
   // float64 sums of up to 4,096 squares are off by less than 2^-40 of themselves.
-  Cover(KeyRounding(std::sqrt(norm) * (1 + 0x1p-40), std::sqrt(rounding) * (1 + 0x1p-40)));
+  const auto norm = [](const double(&sums)[kLanes]) {
+    return std::sqrt(std::accumulate(sums, sums + kLanes, 0.0)) * (1 + 0x1p-40);
+  };
+  KeyRounding one;
+  one.norm_ = norm(squares);
+  one.bfloat16_ = norm(of_bfloat16);
+  one.int8_ = norm(of_int8);
+  Cover(one);
 }
 
 void KeyRounding::Cover(const KeyRounding& other) {  // not std::max: what is not a number must stay
   norm_ = other.norm_ <= norm_ ? norm_ : other.norm_;
-  rounding_ = other.rounding_ <= rounding_ ? rounding_ : other.rounding_;
+  bfloat16_ = other.bfloat16_ <= bfloat16_ ? bfloat16_ : other.bfloat16_;
+  int8_ = other.int8_ <= int8_ ? int8_ : other.int8_;
 }
 
 std::vector<SearchResult> CertifiedScan(const KeyMatrixView& keys, const KeyRounding& rounding, const float* rows,
                                         absl::Span<const uint32_t> want, const Parallel& parallel, IndexStats* stats) {
   std::vector<SearchResult> results(want.size());
   Batch rest;  // for the canonical scan
-  const bool usable = std::isfinite(rounding.norm()) && std::isfinite(rounding.rounding());
+  const bool usable = std::isfinite(rounding.norm()) && std::isfinite(rounding.lost(Rounding::kBfloat16)) &&
+                      std::isfinite(rounding.lost(Rounding::kInt8));
   for (size_t row = 0; row < want.size();) {
     Batch batch;
     size_t candidates = 0;

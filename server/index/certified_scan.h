@@ -1,8 +1,8 @@
-// The exact answer from a scan of half the bytes: bfloat16 scores propose, the canonical similarity decides, and a bound
+// The exact answer from a scan of half the bytes: rough scores propose, the canonical similarity decides, and a bound
 // proves that nothing was missed.
 //
 // Write s~ for a key's rough score, s for its canonical similarity, and eps for a bound of |s~ - s| (RoughErrorBound: the
-// rounding of keys and rows to bfloat16, and float32 sums in any order). With t~ the want-th best rough score, `want` keys
+// rounding of keys and rows to bfloat16 or less, and float32 sums in any order). With t~ the want-th best rough score, `want` keys
 // have s >= t~ - eps, so the want-th best canonical similarity is at least that, and every key of the answer has
 // s~ >= t~ - 2 eps; ties included. Any lower bound L of t~ may stand in for it: what scores below L - 2 eps is dropped as it
 // is scanned. What is left is scored canonically, sorted and cut.
@@ -19,23 +19,25 @@
 
 #include "absl/types/span.h"
 #include "server/index/index.h"
+#include "server/index/scan_kernels.h"
 
 namespace evoke {
 
-// Upper bounds over keys: of the norm, and of the distance to the bfloat16 vector in the high plane.
+// Upper bounds over vectors: of the norm, and of the distance to what each is rounded to.
 class KeyRounding {
  public:
-  KeyRounding() = default;
-  KeyRounding(double norm, double rounding) : norm_(norm), rounding_(rounding) {}
   // Effect: the bounds hold for this vector too.
   void Cover(SplitVector key, uint32_t dim);
   void Cover(const KeyRounding& other);
   double norm() const { return norm_; }
-  double rounding() const { return rounding_; }
+  double lost(Rounding rounding) const {
+    return rounding == Rounding::kNone ? 0 : rounding == Rounding::kBfloat16 ? bfloat16_ : int8_;
+  }
 
  private:
   double norm_ = 0;
-  double rounding_ = 0;
+  double bfloat16_ = 0;
+  double int8_ = 0;
 };
 
 // `rows`: [want.size(), keys.dim], row-major; the best want[i] live keys of row i, in canonical order, and whether that is

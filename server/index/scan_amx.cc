@@ -99,6 +99,8 @@ size_t Scan(const ScanKeys& keys, const void* packed, size_t groups, const float
 
 }  // namespace
 
-constinit const ScanKernels kAmxBf16 = {ScanPath::kAmxBf16, kLanes, true, GroupBytes, Pack, Scan};
+constinit const ScanKernels kAmxBf16 = {
+    ScanPath::kAmxBf16, kLanes, Rounding::kBfloat16, Rounding::kBfloat16, GroupBytes, Pack, Scan,
+};
 
 }  // namespace evoke::scan_internal

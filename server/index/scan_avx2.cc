@@ -25,7 +25,7 @@ struct Avx2 {
   };
   using Key = Rows;
 
-  static Vector Zero() { return _mm256_setzero_ps(); }
+  static Sums Begin(const char*) { return _mm256_setzero_ps(); }
   static Vector Finish(Sums sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) { return _mm256_loadu_ps(p); }
   static Rows LoadRows(const char* p) {
@@ -85,11 +85,11 @@ void PackFew(const float* rows, size_t count, uint32_t dim, void* group) {
 }  // namespace
 
 constinit const ScanKernels kAvx2Few = {
-    ScanPath::kAvx2, 1, false, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
+    ScanPath::kAvx2, 1, Rounding::kNone, Rounding::kBfloat16, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
 };
 
 constinit const ScanKernels kAvx2 = {
-    ScanPath::kAvx2, Avx2::kLanes, false, Tiles::GroupBytes, Pack, Tiles::Scan,
+    ScanPath::kAvx2, Avx2::kLanes, Rounding::kNone, Rounding::kBfloat16, Tiles::GroupBytes, Pack, Tiles::Scan,
 };
 
 }  // namespace evoke::scan_internal

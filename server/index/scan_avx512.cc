@@ -25,7 +25,7 @@ struct Avx512 {
   };
   using Key = Rows;
 
-  static Vector Zero() { return _mm512_setzero_ps(); }
+  static Sums Begin(const char*) { return _mm512_setzero_ps(); }
   static Vector Finish(Sums sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) { return _mm512_loadu_ps(p); }
   static Rows LoadRows(const char* p) { return {_mm512_load_ps(p), _mm512_load_ps(p + 64)}; }
@@ -78,11 +78,11 @@ void PackFew(const float* rows, size_t count, uint32_t dim, void* group) {
 }  // namespace
 
 constinit const ScanKernels kAvx512Few = {
-    ScanPath::kAvx512, 1, false, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
+    ScanPath::kAvx512, 1, Rounding::kNone, Rounding::kBfloat16, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
 };
 
 constinit const ScanKernels kAvx512 = {
-    ScanPath::kAvx512, Avx512::kLanes, false, Tiles::GroupBytes, Pack, Tiles::Scan,
+    ScanPath::kAvx512, Avx512::kLanes, Rounding::kNone, Rounding::kBfloat16, Tiles::GroupBytes, Pack, Tiles::Scan,
 };
 
 }  // namespace evoke::scan_internal

@@ -24,7 +24,7 @@ struct Avx512Bf16 {
   using Rows = __m512bh;
   using Key = __m512bh;
 
-  static Vector Zero() { return _mm512_setzero_ps(); }
+  static Sums Begin(const char*) { return _mm512_setzero_ps(); }
   static Vector Finish(Sums sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) { return _mm512_loadu_ps(p); }
   static Rows LoadRows(const char* p) { return reinterpret_cast<__m512bh>(_mm512_load_si512(p)); }
@@ -72,11 +72,12 @@ void PackFew(const float* rows, size_t count, uint32_t dim, void* group) {
 }  // namespace
 
 constinit const ScanKernels kAvx512Bf16Few = {
-    ScanPath::kAvx512Bf16, 1, true, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
+    ScanPath::kAvx512Bf16, 1, Rounding::kBfloat16, Rounding::kBfloat16, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
 };
 
 constinit const ScanKernels kAvx512Bf16 = {
-    ScanPath::kAvx512Bf16, Avx512Bf16::kLanes, true, Tiles::GroupBytes, Pack, Tiles::Scan,
+    ScanPath::kAvx512Bf16, Avx512Bf16::kLanes, Rounding::kBfloat16, Rounding::kBfloat16,
+    Tiles::GroupBytes,     Pack,               Tiles::Scan,
 };
 
 }  // namespace evoke::scan_internal

@@ -14,7 +14,12 @@
 namespace evoke {
 
 // In ascending order of preference.
-enum class ScanPath { kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
+enum class ScanPath { kPortable, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmxBf16 };
+
+// What a vector is replaced with before its inner products are taken.
+//   kBfloat16  the nearest bfloat16 of each component: what is in the high plane
+//   kInt8      of those, whole multiples of 1/127 of the largest (Int8Scale)
+enum class Rounding { kNone, kBfloat16, kInt8 };
 
 // A score of key `first + key` for row `row` (of those packed together) that reached the row's threshold.
 struct ScanHit {
@@ -34,7 +39,8 @@ struct ScanKeys {
 struct ScanKernels {
   ScanPath path;
   uint32_t lanes;       // rows of a group; 1 where lanes are components, for a handful of rows
-  bool rounds_rows;     // rows are rounded to bfloat16 too
+  Rounding rows;
+  Rounding keys;
   // Bytes of a packed group, a multiple of 64.
   size_t (*group_bytes)(uint32_t dim);
   // Packs `count` <= lanes rows [count, dim], 64-byte aligned; the other lanes are zeros.
@@ -50,6 +56,7 @@ extern const ScanKernels kPortable;
 extern const ScanKernels kAvx2, kAvx2Few;              // need AVX2 and FMA
 extern const ScanKernels kAvx512, kAvx512Few;          // need AVX-512F
 extern const ScanKernels kAvx512Bf16, kAvx512Bf16Few;  // need AVX-512F, BW and BF16
+extern const ScanKernels kAvx512Vnni;                  // needs AVX-512F, BW, VL and VNNI
 extern const ScanKernels kAmxBf16;     // needs AMX-BF16 and AVX-512F, and the kernel's permission for tiles
 #endif
 }  // namespace scan_internal

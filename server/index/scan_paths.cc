@@ -39,8 +39,11 @@ bool IsAvailable(ScanPath path) {
       return avx2;
     case ScanPath::kAvx512:
       return avx512;
-    case ScanPath::kAvx512Bf16:
-      return avx512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
+    case ScanPath::kAvx512Vnni:
+      return avx512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vnni");
+    case ScanPath::kAvx512Bf16:  // uses VNNI too
+      return IsAvailable(ScanPath::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16");
     case ScanPath::kAmxBf16:
       return avx512 && HasAmx();
   }
@@ -60,8 +63,8 @@ constinit std::atomic<int> g_active{kNotChosen};
 
 std::vector<ScanPath> AvailableScanPaths() {
   std::vector<ScanPath> paths;
-  for (const ScanPath path : {ScanPath::kPortable, ScanPath::kAvx2, ScanPath::kAvx512, ScanPath::kAvx512Bf16,
-                              ScanPath::kAmxBf16}) {
+  for (const ScanPath path : {ScanPath::kPortable, ScanPath::kAvx2, ScanPath::kAvx512, ScanPath::kAvx512Vnni,
+                              ScanPath::kAvx512Bf16, ScanPath::kAmxBf16}) {
     if (IsAvailable(path)) paths.push_back(path);
   }
   return paths;
@@ -85,6 +88,8 @@ std::string_view Name(ScanPath path) {
       return "avx2";
     case ScanPath::kAvx512:
       return "avx512";
+    case ScanPath::kAvx512Vnni:
+      return "avx512_vnni";
     case ScanPath::kAvx512Bf16:
       return "avx512_bf16";
     case ScanPath::kAmxBf16:
@@ -93,8 +98,11 @@ std::string_view Name(ScanPath path) {
   return "unknown";
 }
 
-// Up to how many rows a lane a component is faster than a lane a row.
+// Up to how many rows a lane a component is faster than a lane a row, and from how many on it pays to round keys to 8 bits:
+// beside float32, and beside bfloat16.
 constexpr size_t kFewRows = 6;
+constexpr size_t kInt8Rows = 17;
+constexpr size_t kInt8RowsBesideBfloat16 = 96;
 
 const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows) {
   const bool few = rows <= kFewRows;
@@ -106,7 +114,11 @@ const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows) {
       return few ? scan_internal::kAvx2Few : scan_internal::kAvx2;
     case ScanPath::kAvx512:
       return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
+    case ScanPath::kAvx512Vnni:
+      if (rows >= kInt8Rows) return scan_internal::kAvx512Vnni;
+      return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
     case ScanPath::kAvx512Bf16:
+      if (rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
       return few ? scan_internal::kAvx512Bf16Few : scan_internal::kAvx512Bf16;
     case ScanPath::kAmxBf16:
       return scan_internal::kAmxBf16;

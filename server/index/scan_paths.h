@@ -14,7 +14,7 @@ std::vector<ScanPath> AvailableScanPaths();
 // The one that searches take: the preferred one, unless a test has set another.
 ScanPath ActiveScanPath();
 
-// "portable", "avx2", "avx512", "avx512_bf16" or "amx_bf16".
+// "portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16" or "amx_bf16".
 std::string_view Name(ScanPath path);
 
 // What is best for so many rows. Requires: the path is available.

@@ -25,7 +25,7 @@ struct Portable {
     float even, odd;
   };
 
-  static Vector Zero() { return {}; }
+  static Sums Begin(const char*) { return {}; }
   static Vector Finish(const Sums& sums, const char*, Scale) { return sums; }
   static Vector Load(const float* p) {
     Vector v;
@@ -66,7 +66,7 @@ void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
 }  // namespace
 
 constinit const ScanKernels kPortable = {
-    ScanPath::kPortable, Portable::kLanes, false, Tiles::GroupBytes, Pack, Tiles::Scan,
+    ScanPath::kPortable, Portable::kLanes, Rounding::kNone, Rounding::kBfloat16, Tiles::GroupBytes, Pack, Tiles::Scan,
 };
 
 }  // namespace evoke::scan_internal

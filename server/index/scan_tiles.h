@@ -10,7 +10,7 @@
 //   kStep, kStepBytes, kHeaderBytes     components of one step, and their packed size; what lies before them in a group
 //   Element, kScaled, Scale             of a key: its components; whether it has a scale, what its scores are times
 //   Sums, Vector, Rows, Key             registers: sums, scores, a packed step, a broadcast step
-//   Zero(), LoadRows(p), LoadKey(p), Add(sums, rows, key), Finish(sums, header, scale) -> scores,
+//   Begin(header), LoadRows(p), LoadKey(p), Add(sums, rows, key), Finish(sums, header, scale) -> scores,
 //   Reach(scores, thresholds) -> bit mask, Load(p), Store(p, scores)
 #pragma once
 
@@ -25,6 +25,7 @@ template <class Isa>
 struct ScanTiles {
   using Element = typename Isa::Element;
   using Scale = typename Isa::Scale;
+
   // Key i is at data + i * stride, its scale at scales + i.
   struct Keys {
     const Element* data;
@@ -91,9 +92,9 @@ struct ScanTiles {
     constexpr size_t kStepKeyBytes = Isa::kStep * sizeof(Element);
     const char* later = reinterpret_cast<const char*>(key[0]) + ahead;
     typename Isa::Sums acc[G * kKeys];
-#pragma GCC unroll 64
-    for (uint32_t n = 0; n < G * kKeys; ++n) acc[n] = Isa::Zero();
     const size_t group_bytes = GroupBytes(dim);
+#pragma GCC unroll 64
+    for (uint32_t n = 0; n < G * kKeys; ++n) acc[n] = Isa::Begin(rows + n % G * group_bytes);
     const uint32_t steps = Steps(dim);
     for (uint32_t s = 0; s < steps; ++s) {
       if constexpr (kCall) __builtin_prefetch(later + s * kKeys * kStepKeyBytes, 0, 2);

@@ -29,7 +29,7 @@ INSTANTIATE_TEST_SUITE_P(Paths, ScanKernelsTest, ::testing::ValuesIn(AvailableSc
 TEST_P(ScanKernelsTest, EveryScoreOfEveryShapeIsWithinItsBound) {
   std::mt19937_64 random = SeededGenerator();
   for (const uint32_t dim : {1u, 2u, 3u, 15u, 16u, 17u, 31u, 32u, 33u, 64u, 127u, 128u, 300u, 1025u, 4096u}) {
-    for (const uint32_t rows : {1u, 2u, 6u, 7u, 16u, 17u, 31u, 40u, 64u, 65u, 90u}) {
+    for (const uint32_t rows : {1u, 2u, 6u, 7u, 16u, 17u, 31u, 40u, 64u, 65u, 100u}) {
       const uint32_t count = 1 + static_cast<uint32_t>(random() % (dim > 300 ? 20 : 70));
       const Kind kind = kAllKinds[random() % 5];
       const size_t stride = dim + random() % 3;
@@ -70,9 +70,8 @@ TEST_P(ScanKernelsTest, EveryScoreOfEveryShapeIsWithinItsBound) {
         for (uint32_t k = 0; k < count; ++k) {
           KeyRounding of_key;
           of_key.Cover({&high[k * stride], &low[k * stride]}, dim);
-          const double bound = RoughErrorBound(static_cast<int>(dim), of_row.norm(),
-                                               kernels.rounds_rows ? of_row.rounding() : 0, of_key.norm(),
-                                               of_key.rounding());
+          const double bound = RoughErrorBound(static_cast<int>(dim) + 4, of_row.norm(), of_row.lost(kernels.rows),
+                                               of_key.norm(), of_key.lost(kernels.keys));
           const double exact = Similarity(x.data() + r * dim, keys.data() + k * stride, static_cast<int>(dim));
           ASSERT_TRUE(scores.contains({r, k}));
           ASSERT_LE(std::abs(double{scores[{r, k}]} - exact), bound)
@@ -103,16 +102,16 @@ TEST(KeyRoundingTest, TellsWhatIsLostAndDoesNotForgetWhatIsNoNumber) {
   rounding.Cover({high, low}, 2);
   EXPECT_NEAR(rounding.norm(), 5, 1e-9);
   EXPECT_GE(rounding.norm(), 5);
-  EXPECT_EQ(rounding.rounding(), 0);
+  EXPECT_EQ(rounding.lost(Rounding::kBfloat16), 0);
   rounding.Cover({high + 2, low + 2}, 1);
-  EXPECT_NEAR(rounding.rounding(), 0x1p-8, 1e-9);
+  EXPECT_NEAR(rounding.lost(Rounding::kBfloat16), 0x1p-8, 1e-9);
   EXPECT_GE(rounding.norm(), 5);
   const float huge = std::numeric_limits<float>::max();
   Split(&huge, 1, high, low);
   rounding.Cover({high, low}, 1);
-  EXPECT_FALSE(std::isfinite(rounding.rounding()));
+  EXPECT_FALSE(std::isfinite(rounding.lost(Rounding::kBfloat16)));
   rounding.Cover({high + 1, low + 1}, 1);
-  EXPECT_FALSE(std::isfinite(rounding.rounding()));
+  EXPECT_FALSE(std::isfinite(rounding.lost(Rounding::kBfloat16)));
 }
 
 TEST(SurvivorsTest, NothingWithinTheMarginOfTheBestIsDropped) {
