@@ -290,7 +290,8 @@ void ForLanes(uint32_t dim, const Body& body) {
 void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Batch& batch, bool may_guess,
                const Parallel& parallel, std::vector<SearchResult>* results, Batch* again, Batch* too_many) {
   const size_t count = batch.places.size();
-  const ScanKernels& kernels = ScanKernelsFor(ActiveScanPath(), count);
+  const uint32_t most = *std::max_element(batch.want.begin(), batch.want.end());
+  const ScanKernels& kernels = ScanKernelsFor(ActiveScanPath(), count, keys.rows / most);
   const PackedRows packed(kernels, batch.rows.data(), count, keys.dim);
   Pass pass(keys, kernels, packed, count);
   pass.want = batch.want;

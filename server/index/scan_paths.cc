@@ -99,13 +99,15 @@ std::string_view Name(ScanPath path) {
 }
 
 // Up to how many rows a lane a component is faster than a lane a row, and from how many on it pays to round keys to 8 bits:
-// beside float32, and beside bfloat16.
+// beside float32, and beside bfloat16. More keys survive the rougher scores, so they must be a small part of all.
 constexpr size_t kFewRows = 6;
 constexpr size_t kInt8Rows = 17;
 constexpr size_t kInt8RowsBesideBfloat16 = 96;
+constexpr size_t kInt8KeysAWanted = 1024;
 
-const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows) {
+const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_wanted) {
   const bool few = rows <= kFewRows;
+  const bool rough = keys_a_wanted >= kInt8KeysAWanted;
 #if defined(__x86_64__)
   switch (path) {
     case ScanPath::kPortable:
@@ -115,10 +117,10 @@ const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows) {
     case ScanPath::kAvx512:
       return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
     case ScanPath::kAvx512Vnni:
-      if (rows >= kInt8Rows) return scan_internal::kAvx512Vnni;
+      if (rough && rows >= kInt8Rows) return scan_internal::kAvx512Vnni;
       return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
     case ScanPath::kAvx512Bf16:
-      if (rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
+      if (rough && rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
       return few ? scan_internal::kAvx512Bf16Few : scan_internal::kAvx512Bf16;
     case ScanPath::kAmxBf16:
       return scan_internal::kAmxBf16;

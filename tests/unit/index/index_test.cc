@@ -385,7 +385,7 @@ TEST_P(IndexTest, RoundingsThatConspire) {
   index->Rebuild(keys.View());
   ExpectExact(index.get(), keys, {row, row}, {300, 30 + 300});
   // So many rows that they may be scored another way.
-  ExpectExact(index.get(), keys, std::vector<std::vector<float>>(100, row), std::vector<uint32_t>(100, 330));
+  ExpectExact(index.get(), keys, std::vector<std::vector<float>>(100, row), std::vector<uint32_t>(100, 31));
 }
 
 // What a sample of evenly spaced keys says of the rest is wrong in both directions, and is found out.
