@@ -171,18 +171,23 @@ bool Engine::AdmitMutation(size_t index, const MutationId& mutation) {
 
 ReadPoint Engine::ShardPoint() const { return {state_.name.uid, state_.name.epoch, state_.name.term, shards_turn_}; }
 
-void Engine::PackRows(uint32_t neighbors, const RowSet& rows, std::vector<uint32_t>* view_row) {
+void Engine::PackRows(uint32_t neighbors, RowSet* rows, std::vector<uint32_t>* view_row) {
   PackedRows& packed = *work_->rows;
   packed.dim = spec_.key_dim;
-  for (uint32_t i = 0; i < rows.count(); ++i) {
-    if (rows.skip[i]) {
-      view_row->push_back(BatchRows::kSkipped);
-      continue;
-    }
-    view_row->push_back(packed.count());
-    work_->request.wants.push_back({.row = packed.count(), .neighbors = Ask(neighbors)});
-    const float* row = rows.unit.data() + size_t{i} * rows.dim;
-    packed.data.insert(packed.data.end(), row, row + rows.dim);
+  view_row->reserve(rows->count());
+  uint32_t next = packed.count();
+  for (uint32_t i = 0; i < rows->count(); ++i) {
+    view_row->push_back(rows->skip[i] ? BatchRows::kSkipped : next++);
+    if (!rows->skip[i]) work_->request.wants.push_back({.row = next - 1, .neighbors = Ask(neighbors)});
+  }
+  // Rows of a task alone in its turn lie as they must.
+  if (work_->items.size() == 1 && next == rows->count()) {
+    packed.data = std::move(rows->unit);
+    return;
+  }
+  for (uint32_t i = 0; i < rows->count(); ++i) {
+    const float* row = rows->unit.data() + size_t{i} * rows->dim;
+    if (!rows->skip[i]) packed.data.insert(packed.data.end(), row, row + rows->dim);
   }
 }
 
@@ -197,7 +202,7 @@ void Engine::PackAndPropose() {
     TurnWork::Item& item = work_->items[i];
     if (auto* query = std::get_if<QueryCall>(&item.task.call); query && item.kind == TurnWork::Kind::kQuery) {
       const size_t first = request.wants.size();
-      PackRows(query->k + touched, query->rows, &item.view_row);
+      PackRows(query->k + touched, &query->rows, &item.view_row);
       for (size_t w = first; query->keys && w < request.wants.size(); ++w) {
         request.wants[w].keys = request.wants[w].neighbors;
       }
@@ -206,7 +211,7 @@ void Engine::PackAndPropose() {
     auto* call = std::get_if<ObserveCall>(&item.task.call);
     if (call == nullptr || (item.kind != TurnWork::Kind::kObserve && item.kind != TurnWork::Kind::kReadObserve)) continue;
     const size_t first = request.wants.size();
-    PackRows(spec_.choose_k + touched + writes, call->rows, &item.view_row);
+    PackRows(spec_.choose_k + touched + writes, &call->rows, &item.view_row);
     uint32_t own_writes = 0;
     size_t w = first;
     for (uint32_t r = 0; r < call->rows.count(); ++r) {

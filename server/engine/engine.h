@@ -110,7 +110,7 @@ class Engine {
 
   bool Admit(size_t index);
   bool AdmitMutation(size_t index, const MutationId& mutation);
-  void PackRows(uint32_t neighbors, const RowSet& rows, std::vector<uint32_t>* view_row);
+  void PackRows(uint32_t neighbors, RowSet* rows, std::vector<uint32_t>* view_row);
   void AskSlots(size_t index, const SlotsCall& call);
   void AskShards(const Need& need, Stage then);
   bool AnswerQuery(size_t index, Need* need);
