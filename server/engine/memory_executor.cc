@@ -28,6 +28,9 @@ absl::Status Behind(uint64_t min_turn, uint64_t turn) {
 constexpr absl::Duration kReplyMargin = absl::Milliseconds(20);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
 
+// A moving average over about the last four.
+void Follow(absl::Duration latest, absl::Duration* average) { *average += (latest - *average) / 4; }
+
 }  // namespace
 
 std::shared_ptr<MemoryExecutor> MemoryExecutor::Create(Options options) {
@@ -119,10 +122,18 @@ void MemoryExecutor::PumpSoon() {
   if (pumping_ || state_ == MemoryState::kLoading) return;
   const bool serves = state_ != MemoryState::kFailed;
   const bool alone = drain_ || replacement_ || reopen_wanted_ || (serves && (refresh_wanted_ || audit_granted_));
-  const bool turn = serves && mailbox_.due() && in_flight_ < options_.engine.turns_in_flight;
-  if (alone ? in_flight_ > 0 : !turn) return;
+  const bool turn = serves && mailbox_.due() && MayBegin();
+  if (alone ? !in_flight_.empty() : !turn) return;
   pumping_ = true;
   strand_.Post([self = shared_from_this(), this, life = life_] { Pump(life); });
+}
+
+bool MemoryExecutor::MayBegin() const {
+  if (in_flight_.empty()) return true;
+  if (in_flight_.size() >= options_.engine.turns_in_flight) return false;
+  uint64_t rows = mailbox_.rows();
+  for (const Turning& turn : in_flight_) rows += turn.rows;
+  return options_.always_overlap || pace_.row * rows >= pace_.commit;
 }
 
 std::vector<Task> MemoryExecutor::TakeTurn(std::vector<Refused>* refused) {
@@ -159,10 +170,10 @@ MemoryExecutor::Work MemoryExecutor::TakeWork() {
   const bool audit_due = audit_.due() && closed_.ok() && state_ != MemoryState::kFailed;
   bool alone = replacement_ || reopen_wanted_ || refresh_wanted_ || (audit_due && !audit_was_last_);
   if (!alone) {
-    if (in_flight_ < options_.engine.turns_in_flight) work.turn = TakeTurn(&work.refused);
+    if (MayBegin()) work.turn = TakeTurn(&work.refused);
     alone = audit_due && work.turn.empty();
   }
-  drain_ = alone && in_flight_ > 0;
+  drain_ = alone && !in_flight_.empty();
   if (drain_) return work;
   if (alone) {
     work.replacement = std::exchange(replacement_, std::nullopt);
@@ -171,7 +182,13 @@ MemoryExecutor::Work MemoryExecutor::TakeWork() {
     work.audit = !work.replacement && !work.reopen && !work.refresh;
   }
   audit_was_last_ = work.audit;
-  in_flight_ += !work.turn.empty();
+  if (work.turn.empty()) return work;
+  Turning& turn = in_flight_.emplace_back();
+  turn.began = options_.clock->Now();
+  for (const Task& task : work.turn) {
+    turn.rows += task.mailbox_rows();
+    turn.writes |= task.mutation() != nullptr;
+  }
   return work;
 }
 
@@ -201,6 +218,9 @@ void MemoryExecutor::PumpAgain() {
 
 void MemoryExecutor::MayGoOn() {
   MutexLock lock(&mu_);
+  Turning& turn = in_flight_.back();
+  turn.went_on = options_.clock->Now();
+  Follow((turn.went_on - turn.began) / static_cast<int64_t>(turn.rows), &pace_.row);
   pumping_ = false;
   PumpSoon();
 }
@@ -211,7 +231,8 @@ void MemoryExecutor::TurnDone(const absl::Status& status) {
   {
     MutexLock lock(&mu_);
     mailbox_.Unpark(figures_.turn);
-    --in_flight_;
+    if (in_flight_.front().writes) Follow(options_.clock->Now() - in_flight_.front().went_on, &pace_.commit);
+    in_flight_.pop_front();
     PumpSoon();
     if (!refresh_due_) {
       refresh_due_ = true;
@@ -374,7 +395,7 @@ void MemoryExecutor::MaybeClosed() {
   std::function<void()> done;
   {
     MutexLock lock(&mu_);
-    if (closed_.ok() || !on_closed_ || pumping_ || in_flight_ > 0 || replacement_ || mailbox_.due() ||
+    if (closed_.ok() || !on_closed_ || pumping_ || !in_flight_.empty() || replacement_ || mailbox_.due() ||
         state_ == MemoryState::kLoading) {
       return;
     }

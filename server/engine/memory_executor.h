@@ -4,6 +4,7 @@
 // when it takes writes the store is opened for them, between two turns. Until that succeeds readers keep what they have.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,6 +36,7 @@ class MemoryExecutor final : public Executor {
     Scheduler* io = nullptr;
     Clock* clock = nullptr;
     size_t cores = 1;              // threads of `compute`
+    bool always_overlap = false;   // tests: whatever Pace says
     // Opens the store; called again after a failed commit.
     std::function<absl::StatusOr<std::unique_ptr<SlotStore>>(bool read_only)> open_store;
     std::shared_ptr<DiskGuard> disk;     // null: nothing of this memory is on a disk
@@ -80,6 +82,21 @@ class MemoryExecutor final : public Executor {
   // Takes the next turn's tasks; those that must not enter one go to `refused`.
   std::vector<Task> TakeTurn(std::vector<Refused>* refused) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MayGoOn();
+  // A turn that is not done.
+  struct Turning {
+    uint64_t rows = 0;
+    bool writes = false;
+    absl::Time began;
+    absl::Time went_on;  // the next one might begin
+  };
+  // What turns took of late. Two halves of a batch beside each other's commits are slower than one batch after the other
+  // when the commit is what takes the time, for whoever is in one commit waits for another's first.
+  struct Pace {
+    absl::Duration row;     // of a turn, up to its commit
+    absl::Duration commit;  // what is left of it then
+  };
+  // Whether another turn may begin beside those in flight.
+  bool MayBegin() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TurnDone(const absl::Status& status);
   void Reload(const absl::Status& why);
   // Answers what waits, and lets nothing enter a turn until there is another state.
@@ -111,7 +128,8 @@ class MemoryExecutor final : public Executor {
   absl::Status why_ ABSL_GUARDED_BY(mu_);
   Mailbox mailbox_ ABSL_GUARDED_BY(mu_);            // parked in it: what waits for its min_turn
   bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn is at hand, or what only runs alone
-  uint32_t in_flight_ ABSL_GUARDED_BY(mu_) = 0;     // turns that are not done, the one at hand among them
+  std::deque<Turning> in_flight_ ABSL_GUARDED_BY(mu_);  // turns that are not done, the one at hand among them
+  Pace pace_ ABSL_GUARDED_BY(mu_);
   bool drain_ ABSL_GUARDED_BY(mu_) = false;         // something waits to run alone: no turn begins before none is in flight
   uint64_t life_ ABSL_GUARDED_BY(mu_) = 0;          // counts the states that were thrown away; a Pump belongs to one
   bool mutations_stopped_ ABSL_GUARDED_BY(mu_) = false;

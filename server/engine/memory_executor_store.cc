@@ -96,7 +96,7 @@ void MemoryExecutor::StopServing(MemoryState state, const absl::Status& why) {
     MutexLock lock(&mu_);
     refused = mailbox_.TakeDue();
     ++life_;  // a Pump that is posted would meet what comes after
-    in_flight_ = 0;
+    in_flight_.clear();
     drain_ = false;
   }
   SetState(state, why);

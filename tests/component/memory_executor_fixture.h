@@ -89,6 +89,7 @@ class MemoryExecutorTest : public ::testing::Test {
                                        .io = &io_,
                                        .clock = &clock,
                                        .cores = 2,
+                                       .always_overlap = true,
                                        .open_store = [this](bool read_only) { return Open(read_only); },
                                        .probe = std::move(probe)});
     executor->Recover();

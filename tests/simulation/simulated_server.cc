@@ -95,6 +95,7 @@ void SimulatedServer::Start(const EngineOptions& engine) {
                                       .io = &process_->io,
                                       .clock = &process_->clock,
                                       .cores = 1 + world_->bits().Below(4),
+                                      .always_overlap = world_->bits().Percent(70),
                                       .open_store =
                                           [this, life](bool read_only) {
                                             life->at("opening the store");
