@@ -237,6 +237,46 @@ TEST_F(ServerTest, ARetryIsAnsweredWithTheStoredReplyAlsoAfterARestart) {
   EXPECT_EQ(StateHash().state_hash(), hash);
 }
 
+TEST_F(ServerTest, AStreamThatBrokeOffIsRepeatedWithTheSameNumbersAndGetsTheSameReplies) {
+  Start();
+  Create("faces");
+  const auto step = [](uint64_t number) { return Step({1, 0, 0, 1}, {7, static_cast<int64_t>(number)}, number); };
+  std::vector<std::string> replies;
+  {
+    grpc::ClientContext context;
+    const auto stream = memory_->TrainStream(&context);
+    v1::TrainStepResponse reply;
+    for (uint64_t n = 1; n <= 5; ++n) EXPECT_TRUE(stream->Write(step(n)));
+    for (uint64_t n = 1; n <= 5; ++n) {
+      ASSERT_TRUE(stream->Read(&reply));
+      EXPECT_EQ(reply.header().step(), 2 * n);
+      reply.mutable_header()->clear_instance();
+      replies.push_back(reply.SerializeAsString());
+    }
+    Stop();  // with the stream open: a drain ends it
+    EXPECT_FALSE(stream->Read(&reply));
+    EXPECT_EQ(CodeAndReason(stream->Finish()), "UNAVAILABLE/DRAINING");
+  }
+  Start();
+  grpc::ClientContext context;
+  const auto stream = memory_->TrainStream(&context);
+  v1::TrainStepResponse reply;
+  for (uint64_t n = 4; n <= 6; ++n) EXPECT_TRUE(stream->Write(step(n)));
+  stream->WritesDone();
+  for (uint64_t n = 4; n <= 6; ++n) {
+    ASSERT_TRUE(stream->Read(&reply));
+    EXPECT_EQ(reply.header().step(), 2 * n);
+    reply.mutable_header()->clear_instance();
+    if (n <= 5) {
+      EXPECT_EQ(reply.SerializeAsString(), replies[n - 1]);
+    }
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  v1::TrainStepResponse unary = TrainStep(step(6));
+  unary.mutable_header()->clear_instance();
+  EXPECT_EQ(unary.SerializeAsString(), reply.SerializeAsString());
+}
+
 TEST_F(ServerTest, BadRequestsChangeNothingAndConsumeNoNumber) {
   Start();
   Create("faces");
