@@ -128,7 +128,10 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     v1::TrainStepRequest request;
     Admitted admitted;
     const absl::Status status = Admit(*shared_, *context_, method_.name, read_buffer, &request, &admitted);
-    admitted_ = std::move(admitted);
+    {
+      MutexLock lock(&mu_);
+      admitted_ = std::move(admitted);
+    }
     EVOKE_RETURN_IF_ERROR(status);
     EVOKE_ASSIGN_OR_RETURN(*resolved, Resolve(*shared_, request.memory()));
     const Executor& executor = *resolved->executor;
@@ -212,9 +215,10 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
         size_t answered = 0;  // the others end when they are
         for (const auto& item : items_) answered += item->answer.has_value();
         items_.clear();
+        const Admitted admitted = admitted_;
         mu_.Unlock();
         shared_->streams.Remove(registered_);
-        Audit(*shared_, *context_, method_.name, admitted_.principal.get(), admitted_.memories, end.code());
+        Audit(*shared_, *context_, method_.name, admitted.principal.get(), admitted.memories, end.code());
         // From Finish on the reactor may be gone, and after End the services may.
         ServiceContext* const shared = shared_;
         stream_->Finish(ToGrpcStatus(end));
@@ -234,9 +238,9 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   const uint64_t client_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);  // a hint
   uint64_t registered_ = 0;
-  Admitted admitted_;  // of the last request; set between a read and the next
 
   Mutex mu_;
+  Admitted admitted_ ABSL_GUARDED_BY(mu_);  // of the last request
   std::deque<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // whose reply is not handed over; the oldest first
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;  // the first item
