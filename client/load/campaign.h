@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/load/clock.h"
 #include "client/load/driver.h"
 #include "client/load/grpc_target.h"
 #include "client/load/judge.h"
@@ -39,7 +40,7 @@ class Campaign {
  public:
   struct Environment {
     client::Client& client;
-    client::Clock& clock;
+    Clock& clock;
     const std::atomic<bool>& interrupted;
     MeasurementObserver& observer;
     std::function<void(const std::string&)> note;  // for people: what is being done

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/load/campaign.h"
+#include "client/load/clock.h"
 #include "client/load/flags.h"
 #include "client/load/progress.h"
 #include "client/load/report.h"

@@ -9,12 +9,12 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "client/load/clock.h"
 #include "client/load/judge.h"
 #include "client/load/measurements.h"
 #include "client/load/options.h"
 #include "client/load/row_source.h"
 #include "client/load/target.h"
-#include "evoke/clock.h"
 #include "evoke/session_pool.h"
 
 namespace evoke::load {
@@ -32,7 +32,7 @@ struct LaneContext {
   const RowSource* rows = nullptr;
   Target* target = nullptr;
   Judge* judge = nullptr;
-  client::Clock* clock = nullptr;
+  Clock* clock = nullptr;
   const std::atomic<bool>* abandoned = nullptr;  // set: nothing is sent again
 };
 

@@ -3,10 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
-
-#include "absl/time/clock.h"
 
 namespace evoke::load {
 namespace {
@@ -152,17 +149,6 @@ MeasuredRun Measurer::Measure(std::optional<Arrivals::Options> arrivals,
     run.server_time = TimeBetween(*edges.front().scrape, *edges.back().scrape, options_.memory);
   }
   return run;
-}
-
-SteadyClock::SteadyClock()
-    : offset_(absl::Now() - absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch())) {}
-
-absl::Time SteadyClock::Now() {
-  return offset_ + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
-
-void SteadyClock::Sleep(absl::Duration duration) {
-  absl::SleepFor(duration);
 }
 
 }  // namespace evoke::load

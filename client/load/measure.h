@@ -11,13 +11,13 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/load/clock.h"
 #include "client/load/driver.h"
 #include "client/load/measurements.h"
 #include "client/load/options.h"
 #include "client/load/prometheus_text.h"
 #include "client/load/server_time.h"
 #include "client/load/stability.h"
-#include "evoke/clock.h"
 
 namespace evoke::load {
 
@@ -72,7 +72,7 @@ class Measurer {
     std::function<absl::StatusOr<Scrape>()>
         scrape;  // of the server's metrics, at the ends of windows; may be null
   };
-  Measurer(Options options, Driver* driver, client::Clock* clock, const std::atomic<bool>* interrupted,
+  Measurer(Options options, Driver* driver, Clock* clock, const std::atomic<bool>* interrupted,
            MeasurementObserver* observer)
       : options_(std::move(options)),
         driver_(driver),
@@ -101,21 +101,9 @@ class Measurer {
 
   const Options options_;
   Driver* const driver_;
-  client::Clock* const clock_;
+  Clock* const clock_;
   const std::atomic<bool>* const interrupted_;
   MeasurementObserver* const observer_;
-};
-
-// The machine's clock as a steady one: it never jumps, and its times are those of the wall clock when it was
-// made.
-class SteadyClock final : public client::Clock {
- public:
-  SteadyClock();
-  absl::Time Now() override;
-  void Sleep(absl::Duration duration) override;
-
- private:
-  const absl::Time offset_;
 };
 
 }  // namespace evoke::load

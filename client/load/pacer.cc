@@ -4,7 +4,7 @@
 
 namespace evoke::load {
 
-Pacer::Pacer(Driver* driver, client::Clock* clock) : driver_(driver), clock_(clock) {
+Pacer::Pacer(Driver* driver, Clock* clock) : driver_(driver), clock_(clock) {
   driver_->SetWaker([this] {
     absl::MutexLock lock(&mu_);
     woken_ = true;

@@ -5,8 +5,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "client/load/clock.h"
 #include "client/load/driver.h"
-#include "evoke/clock.h"
 
 namespace evoke::load {
 
@@ -14,7 +14,7 @@ namespace evoke::load {
 // outlive it; it is the driver's waker.
 class Pacer {
  public:
-  Pacer(Driver* driver, client::Clock* clock);
+  Pacer(Driver* driver, Clock* clock);
   ~Pacer();
   Pacer(const Pacer&) = delete;
   Pacer& operator=(const Pacer&) = delete;
@@ -23,7 +23,7 @@ class Pacer {
   void Run();
 
   Driver* const driver_;
-  client::Clock* const clock_;
+  Clock* const clock_;
   absl::Mutex mu_;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

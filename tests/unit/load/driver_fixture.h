@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "client/load/driver.h"
-#include "evoke/testing/manual_clock.h"
 #include "tests/unit/load/held_target.h"
+#include "tests/unit/load/manual_clock.h"
 
 namespace evoke::load {
 
@@ -51,7 +51,7 @@ class DriverFixture {
     return judge.verdict();
   }
 
-  client::ManualClock clock;
+  ManualClock clock;
   HeldTarget target;
   RowSource rows;
   Judge judge;

@@ -9,7 +9,7 @@ namespace evoke::load {
 namespace {
 
 // A server that works on one call at a time, in virtual time: only waiting lets it pass.
-class QueueServer final : public client::Clock {
+class QueueServer final : public Clock {
  public:
   explicit QueueServer(DriverFixture* fixture) : f_(*fixture) {}
   absl::Time Now() override { return f_.clock.Now(); }
