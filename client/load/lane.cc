@@ -1,5 +1,6 @@
 #include "client/load/lane.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -46,8 +47,8 @@ Lane::Lane(const LaneContext& context, int index, int connection, Recorder* reco
 void Lane::Begin(std::optional<absl::Time> due) {
   attempts_ = 0;
   outcome_unknown_ = false;
-  Build(context_.workload.mix.At(RandomBits(context_.seed, kChoices + stream_, calls_++).Uniform()));
   turn_before_ = context_.judge->acknowledged_turn();
+  Build(context_.workload.mix.At(RandomBits(context_.seed, kChoices + stream_, calls_++).Uniform()));
   begun_ = context_.clock->Now();
   due_ = due.value_or(begun_);
 }
@@ -86,7 +87,7 @@ void Lane::Build(Method method) {
 }
 
 void Lane::FillMutation() {
-  lease_ = sessions_.Take(std::max(context_.turn, session_state_.turn));
+  lease_ = sessions_.Take(std::max(context_.turn, turn_before_));
   v1::Mutation* mutation = call_->mutation();
   mutation->set_session(lease_->id().session.ToBytes());
   mutation->set_number(lease_->id().number);

@@ -1,5 +1,6 @@
 #include "client/load/prometheus_text.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/ascii.h"
