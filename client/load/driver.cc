@@ -151,9 +151,11 @@ Driver::State Driver::state() const {
 }
 
 absl::Status Driver::Replay() {
-  absl::Status first;
-  for (const auto& lane : lanes_) first.Update(lane->Replay());
-  return first;
+  for (const auto& lane : lanes_) {
+    // Each tries for as long as a call may take; a server that is gone is not waited for once a lane.
+    if (absl::Status status = lane->Replay(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace evoke::load

@@ -70,7 +70,8 @@ class Driver {
   State state() const;
   bool idle() const { return state().in_flight == 0; }
 
-  // Sends every lane's last mutation again (Lane::Replay). Requires: idle. The first error.
+  // Sends every lane's last mutation again (Lane::Replay). Requires: idle. Ends with
+  // the first error.
   absl::Status Replay();
 
  private:

@@ -14,6 +14,7 @@
 #include "client/load/report.h"
 #include "client/load/report_text.h"
 #include "evoke/client.h"
+#include "evoke/error_details.h"
 
 namespace evoke::load {
 namespace {
@@ -49,7 +50,7 @@ class Run {
                {"server", ToJson(*server)}};
     int exit_code = OneCampaign(options_, /*fresh=*/options_.verify);
     if (options_.verify && exit_code == kExitOk && !Interrupted()) exit_code = Again();
-    if (!report_.contains("correctness")) return exit_code;
+    if (!report_.contains("run") && !report_.contains("search")) return exit_code;
     CountRestarts(server->instance);
     report_["exit_code"] = exit_code;
     return Publish(exit_code);
@@ -88,7 +89,10 @@ class Run {
       report_["run"] = ToJson((*campaign)->Measure());
     }
     const absl::StatusOr<CampaignEnd> end = (*campaign)->Finish();
-    if (!end.ok()) return Fail(end.status());
+    if (!end.ok()) {  // the server is gone; what was measured until then stays
+      report_["error"] = ToJson(end.status());
+      return Fail(end.status());
+    }
     report_.update(ToJson(*end));
     if (!end->verdict.kept()) return kExitViolation;
     return end->verdict.unresolved_mutations > 0 || !end->replay.ok() ? kExitFailure : kExitOk;
@@ -136,7 +140,9 @@ class Run {
     if (options_.json_file == "-") {
       terminal_.err << Json{{"error", ToJson(status)}}.dump() << '\n';
     } else {
-      terminal_.err << "evoke-load: " << status.message() << '\n';
+      const std::string reason = client::GetErrorDetails(status).reason;
+      terminal_.err << "evoke-load: " << absl::StatusCodeToString(status.code())
+                    << (reason.empty() ? "" : "/") << reason << ": " << status.message() << '\n';
     }
     return exit_code;
   }

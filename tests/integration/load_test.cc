@@ -132,6 +132,26 @@ TEST(LoadProcessTest, AServerKilledInMidRunHasLostNothingAndAppliedNothingTwice)
   EXPECT_THAT(ReadWholeFile(folder.File("out")), HasSubstr("correct: "));
 }
 
+TEST(LoadProcessTest, WhatWasMeasuredIsReportedWhenTheServerIsGoneForGood) {
+  ServerProcess server;
+  server.Start();
+  const TestFolder folder;
+  ChildProcess load(
+      {.argv = Argv(server, {kSmall,
+                             {"-f", "3", "-d", "1s", "--window", "100ms", "--warmup", "10ms", "--max-windows",
+                              "1000000", "--tolerance", "0", "--json", folder.File("report")}}),
+       .err = folder.File("err")});
+  ASSERT_TRUE(
+      Eventually([&] { return ReadWholeFile(folder.File("err")).find("window 2") != std::string::npos; }));
+  server.Kill();
+  load.Signal(SIGINT);
+  EXPECT_EQ(load.Wait(), 1) << "whether the last mutations were applied, nobody can tell";
+  const json report = json::parse(ReadWholeFile(folder.File("report")), nullptr, false);
+  EXPECT_GT(report["run"]["all"]["calls"], 0);
+  EXPECT_TRUE(report.contains("error"));
+  EXPECT_FALSE(report.contains("state"));
+}
+
 // Another writer is what the check cannot tell from a server that applies things twice.
 TEST(LoadProcessTest, StepsThatNobodyAcknowledgedAreFoundAndSharedAllowsThem) {
   ServerProcess server;
