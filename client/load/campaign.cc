@@ -134,12 +134,10 @@ RateSearch Campaign::Search(std::vector<Probe>* probes) {
   return search;
 }
 
-absl::StatusOr<CampaignEnd> Campaign::Finish() {
+CampaignEnd Campaign::Finish() {
   CampaignEnd end{.replay = driver_.Replay()};
-  absl::StatusOr<client::StateHashResult> state = memory_.StateHash();
-  if (!state.ok()) return state.status();
-  end.state = *std::move(state);
-  judge_.OnEnd(end.state.header.epoch, end.state.header.step);
+  end.state = memory_.StateHash();
+  if (end.state.ok()) judge_.OnEnd(end.state->header.epoch, end.state->header.step);
   end.verdict = judge_.verdict();
   return end;
 }

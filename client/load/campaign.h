@@ -32,7 +32,7 @@ struct Probe {
 struct CampaignEnd {
   Judge::Verdict verdict;
   absl::Status replay;  // OK: every session's last mutation could be sent again
-  client::StateHashResult state;
+  absl::StatusOr<client::StateHashResult> state = absl::UnknownError("not asked for");
 };
 
 // Everything it is given outlives it. Thread-compatible; every method blocks.
@@ -56,7 +56,7 @@ class Campaign {
   // The highest rate within the bounds; its measurement is the best of `probes` that was met.
   RateSearch Search(std::vector<Probe>* probes);
   // Sends the last mutations again, and asks for the final state. Once, last.
-  absl::StatusOr<CampaignEnd> Finish();
+  CampaignEnd Finish();
 
   // As the memory was when the run began.
   const client::MemoryDescription& memory() const { return begin_; }

@@ -88,14 +88,13 @@ class Run {
     } else {
       report_["run"] = ToJson((*campaign)->Measure());
     }
-    const absl::StatusOr<CampaignEnd> end = (*campaign)->Finish();
-    if (!end.ok()) {  // the server is gone; what was measured until then stays
-      report_["error"] = ToJson(end.status());
-      return Fail(end.status());
+    const CampaignEnd end = (*campaign)->Finish();
+    report_.update(ToJson(end));
+    const int exit_code = end.verdict.kept() ? kExitFailure : kExitViolation;
+    for (const absl::Status& status : {end.replay, end.state.status()}) {
+      if (!status.ok()) return Fail(status, exit_code);  // the server is gone; what was measured stays
     }
-    report_.update(ToJson(*end));
-    if (!end->verdict.kept()) return kExitViolation;
-    return end->verdict.unresolved_mutations > 0 || !end->replay.ok() ? kExitFailure : kExitOk;
+    return end.verdict.kept() && end.verdict.unresolved_mutations == 0 ? kExitOk : exit_code;
   }
 
   // The second pass of --verify: the same calls on another memory.

@@ -69,17 +69,15 @@ void Judge::OnReplay(bool same_reply, const std::string& what) {
 
 void Judge::OnEnd(uint64_t epoch, uint64_t step) {
   absl::MutexLock lock(&mu_);
-  verdict_.steps_acknowledged = steps_.count();
   verdict_.steps_of_memory = step - options_.step;
   if (epoch != options_.epoch) {
     AddViolation(absl::StrCat("the memory ended at epoch ", epoch, ", the run began at ", options_.epoch));
   }
   if (step < options_.step + steps_.count()) {
-    AddViolation(absl::StrCat("the memory went ", verdict_.steps_of_memory, " steps, but ", steps_.count(),
+    AddViolation(absl::StrCat("the memory went ", step - options_.step, " steps, but ", steps_.count(),
                               " were acknowledged: some were lost"));
   } else if (!options_.shared && step > options_.step + steps_.count() + unresolved_rows_) {
-    AddViolation(absl::StrCat("the memory went ", verdict_.steps_of_memory, " steps, but only ",
-                              steps_.count(),
+    AddViolation(absl::StrCat("the memory went ", step - options_.step, " steps, but only ", steps_.count(),
                               " were acknowledged: some were applied twice, or others write too (--shared)"));
   } else if (!options_.shared && unresolved_rows_ == 0 && !steps_.IsExactly(options_.step, step)) {
     AddViolation("the steps that were acknowledged are not those that the memory went");
@@ -88,7 +86,9 @@ void Judge::OnEnd(uint64_t epoch, uint64_t step) {
 
 Judge::Verdict Judge::verdict() const {
   absl::MutexLock lock(&mu_);
-  return verdict_;
+  Verdict verdict = verdict_;
+  verdict.steps_acknowledged = steps_.count();
+  return verdict;
 }
 
 void Judge::AddViolation(std::string what) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,7 @@ class Judge {
     uint64_t mutations = 0;  // acknowledged
     uint64_t reads = 0;
     uint64_t steps_acknowledged = 0;
-    uint64_t steps_of_memory = 0;  // from the beginning to the end
+    std::optional<uint64_t> steps_of_memory;  // from the beginning to the end
     uint64_t unresolved_mutations = 0;
     uint64_t replays = 0;  // answered
     uint64_t violation_count = 0;

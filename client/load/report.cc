@@ -205,22 +205,27 @@ Json ToJson(const RateSearch& search, const std::vector<Probe>& probes, const Se
 
 Json ToJson(const CampaignEnd& end) {
   const Judge::Verdict& verdict = end.verdict;
-  return {{"correctness",
-           {{"kept", verdict.kept()},
-            {"mutations_acknowledged", verdict.mutations},
-            {"reads", verdict.reads},
-            {"steps_acknowledged", verdict.steps_acknowledged},
-            {"steps_of_memory", verdict.steps_of_memory},
-            {"mutations_unresolved", verdict.unresolved_mutations},
-            {"last_mutations_replayed", verdict.replays},
-            {"replay_error", end.replay.ok() ? Json() : Json(std::string(end.replay.message()))},
-            {"violation_count", verdict.violation_count},
-            {"violations", verdict.violations}}},
-          {"state",
-           {{"turn", end.state.header.turn},
-            {"step", end.state.header.step},
-            {"live_slots", end.state.live_slots},
-            {"state_hash", end.state.state_hash}}}};
+  Json json;
+  json["correctness"] = {
+      {"kept", verdict.kept()},
+      {"mutations_acknowledged", verdict.mutations},
+      {"reads", verdict.reads},
+      {"steps_acknowledged", verdict.steps_acknowledged},
+      {"steps_of_memory", verdict.steps_of_memory.has_value() ? Json(*verdict.steps_of_memory) : Json()},
+      {"mutations_unresolved", verdict.unresolved_mutations},
+      {"last_mutations_replayed", verdict.replays},
+      {"replay_error", end.replay.ok() ? Json() : Json(std::string(end.replay.message()))},
+      {"violation_count", verdict.violation_count},
+      {"violations", verdict.violations}};
+  if (end.state.ok()) {
+    json["state"] = {{"turn", end.state->header.turn},
+                     {"step", end.state->header.step},
+                     {"live_slots", end.state->live_slots},
+                     {"state_hash", end.state->state_hash}};
+  } else {
+    json["error"] = ToJson(end.state.status());
+  }
+  return json;
 }
 
 Json ToJson(const absl::Status& error) {

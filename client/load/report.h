@@ -26,7 +26,7 @@ Json ToJson(const client::ServerStatus& server);
 Json ToJson(const client::MemoryDescription& memory);
 Json ToJson(const MeasuredRun& run);
 Json ToJson(const RateSearch& search, const std::vector<Probe>& probes, const SearchOptions& options);
-// `end`: of a run that came to one.
+// Two or three fields: `correctness`, and `state` or else `error`.
 Json ToJson(const CampaignEnd& end);
 Json ToJson(const absl::Status& error);
 

@@ -111,14 +111,14 @@ void AppendSearch(const Json& search, std::string* text) {
 
 void AppendEnd(const Json& report, std::string* text) {
   const Json& correctness = report["correctness"];
-  absl::StrAppendFormat(text,
-                        "\n%s: %d mutations of %d steps acknowledged, the memory went %d; %d reads; %d last "
-                        "mutations sent again\n",
-                        correctness["kept"].get<bool>() ? "correct" : "VIOLATED",
-                        correctness["mutations_acknowledged"].get<uint64_t>(),
-                        correctness["steps_acknowledged"].get<uint64_t>(),
-                        correctness["steps_of_memory"].get<uint64_t>(), correctness["reads"].get<uint64_t>(),
-                        correctness["last_mutations_replayed"].get<uint64_t>());
+  const Json& went = correctness["steps_of_memory"];
+  absl::StrAppend(text, "\n", correctness["kept"].get<bool>() ? "correct" : "VIOLATED", ": ",
+                  correctness["mutations_acknowledged"].get<uint64_t>(), " mutations of ",
+                  correctness["steps_acknowledged"].get<uint64_t>(), " steps acknowledged, ",
+                  went.is_null() ? "how far the memory went is not known"
+                                 : absl::StrCat("the memory went ", went.get<uint64_t>()),
+                  "; ", correctness["reads"].get<uint64_t>(), " reads; ",
+                  correctness["last_mutations_replayed"].get<uint64_t>(), " last mutations sent again\n");
   if (correctness["mutations_unresolved"].get<uint64_t>() > 0) {
     absl::StrAppend(text, "  ", correctness["mutations_unresolved"].get<uint64_t>(),
                     " mutations may or may not have been applied: the server did not tell\n");
@@ -128,6 +128,7 @@ void AppendEnd(const Json& report, std::string* text) {
   }
   const uint64_t more = correctness["violation_count"].get<uint64_t>() - correctness["violations"].size();
   if (more > 0) absl::StrAppend(text, "  and ", more, " more\n");
+  if (!report.contains("state")) return;
   const Json& state = report["state"];
   absl::StrAppend(text, "state hash ", state["state_hash"].get<std::string>(), " at step ",
                   state["step"].get<uint64_t>(), "\n");

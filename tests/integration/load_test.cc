@@ -149,6 +149,7 @@ TEST(LoadProcessTest, WhatWasMeasuredIsReportedWhenTheServerIsGoneForGood) {
   const json report = json::parse(ReadWholeFile(folder.File("report")), nullptr, false);
   EXPECT_GT(report["run"]["all"]["calls"], 0);
   EXPECT_TRUE(report.contains("error"));
+  EXPECT_GT(report["correctness"]["mutations_acknowledged"], 0);
   EXPECT_FALSE(report.contains("state"));
 }
 

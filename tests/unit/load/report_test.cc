@@ -39,8 +39,10 @@ CampaignEnd SomeEnd() {
   end.verdict.mutations = 100;
   end.verdict.steps_acknowledged = 6400;
   end.verdict.steps_of_memory = 6400;
-  end.state.header.step = 6400;
-  end.state.state_hash = std::string(32, 'a');
+  client::StateHashResult state;
+  state.state_hash = std::string(32, 'a');
+  state.header.step = 6400;
+  end.state = state;
   return end;
 }
 
@@ -98,6 +100,17 @@ TEST(ReportTest, ABrokenPromiseIsShown) {
   EXPECT_THAT(
       ReportText(SomeReport(end)),
       AllOf(HasSubstr("VIOLATED"), HasSubstr("steps 1 to 2 were given twice"), HasSubstr("and 29 more")));
+}
+
+TEST(ReportTest, WithoutAFinalStateItSaysWhy) {
+  CampaignEnd end = SomeEnd();
+  end.verdict.steps_of_memory.reset();
+  end.state = absl::UnavailableError("nobody is there");
+  const Json report = SomeReport(end);
+  EXPECT_FALSE(report.contains("state"));
+  EXPECT_EQ(report["error"]["message"], "nobody is there");
+  EXPECT_TRUE(report["correctness"]["steps_of_memory"].is_null());
+  EXPECT_THAT(ReportText(report), HasSubstr("not known"));
 }
 
 TEST(ReportTest, SaysWhyTheServersTimeIsMissing) {
