@@ -189,6 +189,30 @@ TEST(DriverTest, AGapInASessionIsAViolation) {
   EXPECT_EQ(f.End().violation_count, 1u);
 }
 
+// Two lanes with three train steps, the last of each sent again in the end.
+Judge::Verdict VerdictAfterReplay(bool server_forgets) {
+  DriverFixture f({.options = {.in_flight = 2, .calls = 6}});
+  f.driver->Start(std::nullopt);
+  f.driver->Poll();
+  while (!f.target.held.empty()) f.target.AnswerAll();
+  f.target.answers_itself = true;
+  f.target.forgets = server_forgets;
+  EXPECT_TRUE(f.driver->Replay().ok());
+  EXPECT_EQ(f.target.sent, 8);
+  return f.End();
+}
+
+TEST(DriverTest, TheLastMutationOfEveryLaneIsSentAgainAndGetsItsReply) {
+  const Judge::Verdict verdict = VerdictAfterReplay(/*server_forgets=*/false);
+  EXPECT_EQ(verdict.replays, 2u);
+  EXPECT_TRUE(verdict.kept()) << ::testing::PrintToString(verdict.violations);
+}
+
+TEST(DriverTest, AServerThatAppliesAReplayIsFoundByReplyAndBySteps) {
+  const Judge::Verdict verdict = VerdictAfterReplay(/*server_forgets=*/true);
+  EXPECT_EQ(verdict.violation_count, 3u) << ::testing::PrintToString(verdict.violations);
+}
+
 TEST(DriverTest, TheSameSeedSendsTheSameCalls) {
   std::vector<std::string> runs;
   for (int i = 0; i < 2; ++i) {

@@ -5,7 +5,9 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "client/load/target.h"
@@ -25,8 +27,15 @@ class HeldTarget final : public Target {
   };
 
   void Start(int connection, Call* call, absl::Duration timeout, Done done) override {
-    held.push_back({connection, call, std::move(done)});
     ++sent;
+    if (!answers_itself) return held.push_back({connection, call, std::move(done)});
+    threads_.emplace_back([this, call, done = std::move(done)] {
+      Apply(call);
+      done(absl::OkStatus());
+    });
+  }
+  ~HeldTarget() override {
+    for (std::thread& thread : threads_) thread.join();
   }
 
   // Answers the one that was sent first.
@@ -48,6 +57,8 @@ class HeldTarget final : public Target {
 
   std::deque<Sent> held;
   int sent = 0;
+  bool answers_itself = false;  // at once, on another thread; the test waits for it
+  bool forgets = false;         // applies a number again that it has applied
   uint64_t turn = 0;
   uint64_t step = 0;
 
@@ -69,7 +80,7 @@ class HeldTarget final : public Target {
     }
     const std::pair<std::string, uint64_t> id(call->mutation()->session(), call->mutation()->number());
     auto [record, fresh] = records_.try_emplace(id);
-    if (fresh) record->second = {turn += 1, step += call->rows()};
+    if (fresh || forgets) record->second = {turn += 1, step += call->rows()};
     header->set_turn(record->second.first);
     header->set_step(record->second.second);
     if (call->method == Method::kUpdate) return call->update_reply.set_rows(call->rows());
@@ -77,6 +88,7 @@ class HeldTarget final : public Target {
   }
 
   std::map<std::pair<std::string, uint64_t>, std::pair<uint64_t, uint64_t>> records_;  // turn, step
+  std::vector<std::thread> threads_;
 };
 
 inline absl::Status ErrorOf(absl::StatusCode code, const std::string& reason = "",
