@@ -67,11 +67,12 @@ class MemoryCalls(SnapshotCalls, TransferCalls):
         min_turn: answer only from a state of at least this turn.
         """
         matrix = _codec.matrix(x, self._key_dim)
-        rows = matrix.rows
-        request = memory_pb2.QueryRequest(
-            memory=self._ref(min_turn), embeddings=matrix, skip=_codec.bits(_codec.flags(skip, rows, "skip")), k=k,
-            inverse_temperature=inverse_temperature, neighbors=bool(neighbors), neighbor_keys=bool(keys),
-            neighbor_payloads=bool(payloads))
+        rows = matrix["rows"]
+        request = memory_pb2.QueryRequest(memory=self._names(min_turn), embeddings=matrix, neighbors=bool(neighbors),
+                                          neighbor_keys=bool(keys), neighbor_payloads=bool(payloads), k=k,
+                                          inverse_temperature=inverse_temperature)
+        if skip is not None:
+            request.skip = _codec.bits(_codec.flags(skip, rows, "skip"))
         reply = await self._read("Query", request, deadline)
         found = None
         if neighbors or keys or payloads:
@@ -82,7 +83,7 @@ class MemoryCalls(SnapshotCalls, TransferCalls):
                 similarities=_codec.unpack(reply.neighbor_similarities, "<f4", shape),
                 weights=_codec.unpack(reply.neighbor_weights, "<f4", shape),
                 ages=_codec.unpack(reply.neighbor_ages, "<u8", shape),
-                keys=_codec.unpack(reply.neighbor_keys, "<f4", shape + (matrix.dim,)) if keys else None,
+                keys=_codec.unpack(reply.neighbor_keys, "<f4", shape + (matrix["dim"],)) if keys else None,
                 payloads={s.slot: _codec.payload_tuple(s.payloads) for s in reply.payloads} if payloads else None)
         return results.QueryResult(
             header=_codec.header(reply.header), answered=_codec.unbits(reply.answered, rows),
@@ -183,16 +184,21 @@ class MemoryCalls(SnapshotCalls, TransferCalls):
     def _observations(self, message, x, y, write, skip, payloads):
         """The request without its mutation, and whether any row writes."""
         matrix = _codec.matrix(x, self._key_dim)
-        rows = matrix.rows
+        rows = matrix["rows"]
         write, skip = _codec.flags(write, rows, "write"), _codec.flags(skip, rows, "skip")
-        request = message(memory=self._ref(), embeddings=matrix, values=_codec.int64(y, rows, "values"),
+        request = message(memory=self._names(), embeddings=matrix, values=_codec.int64(y, rows, "values"),
                           write=_codec.bits(write), skip=_codec.bits(skip), payloads=_codec.payloads(payloads, rows))
-        writes = np.ones(rows, bool) if write is None else write
-        return request, bool((writes if skip is None else writes & ~skip).any())
+        if skip is None:
+            return request, bool(rows) if write is None else bool(write.any())
+        return request, bool((~skip if write is None else write & ~skip).any())
 
     def _ref(self, min_turn: Optional[int] = None) -> types_pb2.MemoryRef:
+        return types_pb2.MemoryRef(**self._names(min_turn))
+
+    def _names(self, min_turn: Optional[int] = None) -> Dict[str, Any]:
+        """The fields of a MemoryRef."""
         with self._lock:
-            return types_pb2.MemoryRef(name=self._name, uid=self._uid, epoch=self._epoch, min_turn=min_turn)
+            return {"name": self._name, "uid": self._uid, "epoch": self._epoch, "min_turn": min_turn}
 
     async def _read(self, method: str, request: Any, deadline: Union[None, float, _retry.Deadline]) -> Any:
         return self._seen(await self._client._call(method, request, deadline))

@@ -72,7 +72,8 @@ class Transport:
         merged = dict(_OPTIONS)
         merged.update(options or {})
         self._options = list(merged.items())
-        self._changed = threading.Condition()  # guards all below
+        self._lock = threading.Lock()  # guards all below
+        self._changed = threading.Condition(self._lock)  # a fork began or ended, or during one a call ended
         self._lines: Dict[int, _Line] = {}  # by position in addresses
         self._refused: Any = None  # the metadata whose token the server last refused
         self._current = 0      # position of the address in use
@@ -129,7 +130,7 @@ class Transport:
 
     def _begin(self, method: str) -> "_Line":
         """The connection to use; the call counts as in flight until _end()."""
-        with self._changed:
+        with self._lock:
             while self._forking:
                 self._changed.wait()
             if self._closed:
@@ -139,7 +140,7 @@ class Transport:
             return line
 
     def _end(self) -> None:
-        with self._changed:
+        with self._lock:
             self._in_flight -= 1
             if self._forking:
                 self._changed.notify_all()
@@ -150,7 +151,7 @@ class Transport:
 
     def close(self) -> None:
         """Closes the channels; calls in flight and later ones raise Cancelled."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             lines, self._lines = self._lines, {}
         for line in lines.values():
@@ -167,7 +168,7 @@ class Transport:
         if not isinstance(error, grpc.RpcError):  # "Cannot invoke RPC on closed channel!"
             return errors.Unavailable("%s: %s" % (method, error))
         failure = errors.from_rpc_error(error, method)
-        with self._changed:
+        with self._lock:
             ours = self._lines.get(line.position) is line
             if failure.code == grpc.StatusCode.UNAUTHENTICATED and ours:
                 self._refused = self._lines.pop(line.position).metadata  # the next connection reads the token anew
@@ -196,7 +197,8 @@ class Transport:
         if in_child:
             _abandoned.append(self._lines)
             self._lines = {}
-            self._changed = threading.Condition()
+            self._lock = threading.Lock()
+            self._changed = threading.Condition(self._lock)
             self._in_flight = 0
             self._forking = False
             return

@@ -399,13 +399,13 @@ def test_autocast_with_checkpointing_trains_a_float32_network(served, reentrant)
     assert module.memory.describe().step == exact.memory.step
 
 
-@pytest.mark.parametrize("strides", ["transposed", "sliced", "expanded", "flipped", "middle axis"])
+@pytest.mark.parametrize("strides", ["transposed", "sliced", "expanded", "flipped", "middle"])
 def test_any_strides_mean_what_they_show(served, strides):
     module, exact = served
     base, y = torch.randn(6, 16, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 0, 1, 2, 2])
     x = {"transposed": lambda: base[:, :8, 0].t().contiguous().t(), "sliced": lambda: base[:, ::2, 1],
          "expanded": lambda: base[:1, :8, 0].expand(6, 8), "flipped": lambda: base[:, :8, 0].flip(0),
-         "middle axis": lambda: base[:, :8, :].transpose(1, 2)[:, 1]}[strides]()
+         "middle": lambda: base[:, :8, :].transpose(1, 2)[:, 1]}[strides]()
     for submitted in (False, True):
         z, w = x.detach().requires_grad_(), x.detach().contiguous().requires_grad_()
         answer = module.submit(z, y).result() if submitted else module(z, y)
@@ -421,8 +421,8 @@ def elsewhere():
     if torch.cuda.is_available():
         return torch.device("cuda")
     try:
-        import torch._lazy.ts_backend
-        torch._lazy.ts_backend.init()
+        from torch._lazy import ts_backend
+        ts_backend.init()
         torch.ones(1, device="lazy").cpu()
     except (ImportError, RuntimeError) as error:
         pytest.skip("no device but the CPU: %s" % error)
