@@ -1,8 +1,8 @@
 """Runs the calls, which are written once as coroutines, for a program without an event loop.
 
-Every place where a call may wait is a method of its "io". The one here waits by blocking the thread, so a coroutine that
-is given it never suspends, and one send(None) runs it from beginning to end. No event loop is made, used or needed; a
-program that has one may call from it, at the price of standing still meanwhile.
+Every place where a call may wait is a method of its "io". The one here waits by blocking the thread, so a coroutine
+that is given it never suspends, and one send(None) runs it from beginning to end. No event loop is made, used or needed;
+a program that has one may call from it, at the price of standing still meanwhile.
 """
 
 import functools

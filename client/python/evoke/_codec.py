@@ -49,7 +49,8 @@ def _numbers(x: Any) -> Tuple[np.ndarray, bool]:
 def matrix(x: Any, key_dim: Optional[int] = None) -> Dict[str, Any]:
     """[rows, dim] or one row [dim] as the fields of a Matrix: so the bytes are copied once, into the request.
 
-    float32, float16 and bfloat16 travel as they are, others as float32. Raises InvalidArgument (BAD_SHAPE) when x is not one or two dimensional or, with a known key_dim, has another one.
+    float32, float16 and bfloat16 travel as they are, others as float32. Raises InvalidArgument (BAD_SHAPE) when x is not
+    one or two dimensional or, with a known key_dim, has another one.
     """
     x, bfloat16 = _numbers(x)
     if x.ndim == 1:

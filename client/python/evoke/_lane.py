@@ -10,8 +10,8 @@ from . import _fork
 class Lane:
     """Runs functions in the order in which they were put in. Thread-safe.
 
-    Its thread comes with the first put() and goes with the lane, after its last function; the interpreter waits for it at
-    exit. A copy or a pickle is a new lane. A forked child has an empty one; what was under way belongs to the parent.
+    Its thread comes with the first put() and goes with the lane, after its last function; the interpreter waits for it
+    at exit. A copy or a pickle is a new lane. A forked child has an empty one; what was under way is the parent's.
     """
 
     def __init__(self):

@@ -21,8 +21,8 @@ class MemoryCalls(SnapshotCalls, TransferCalls):
     """Base of evoke.aio.Memory, and what evoke.Memory has inside. All state is here: uid, turn, sessions. Thread-safe.
 
     Arguments named x are embeddings [rows, key_dim] (or one row [key_dim]), of any scale: NumPy, lists or torch
-    tensors; y are int64 values [rows]; write and skip are None, a bool, or bools [rows]; deadline is in seconds and covers
-    all retries (default: the client's). Every call raises EvokeError and its subclasses (see errors.py), nothing else.
+    tensors; y are int64 values [rows]; write and skip are None, a bool, or bools [rows]; deadline is in seconds and
+    covers all retries (default: the client's). Every call raises EvokeError and its subclasses (see errors.py), nothing else.
     """
 
     def __init__(self, client, name: str, uid: bytes = b"", epoch: Optional[int] = None):

@@ -78,7 +78,7 @@ class Overlapping:
         await asyncio.sleep(seconds)
 
     async def work(self, function: Callable[..., T], *args: Any) -> T:
-        """function(*args) in a thread; a cancelled task waits for its end, so that no file is written behind its back."""
+        """function(*args) in a thread; a cancelled task waits for its end: no file is written behind its back."""
         future = asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *args))
         try:
             return await asyncio.shield(future)

@@ -88,7 +88,8 @@ async def mutate(io: Any, pool: SessionPool, last_turn: Callable[[bool, _retry.D
     session = pool.take() or Session(await last_turn(False, deadline), generation)
     while True:
         try:
-            reply = await _retry.call(io, lambda timeout: send(session.mutation(), timeout), deadline, policy, mutates=True)
+            reply = await _retry.call(io, lambda timeout: send(session.mutation(), timeout), deadline, policy,
+                                      mutates=True)
         except SessionLost as error:
             refused += 1
             delay = 0.0 if refused == 1 else policy.backoff(refused)

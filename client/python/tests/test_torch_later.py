@@ -1,7 +1,9 @@
 """evoke.torch.Memory: submitted calls, checkpointing, half precision, devices, copies; beside the NumPy oracle."""
 
 import copy
+import functools
 import gc
+import importlib.util
 import io
 import os
 import pickle
@@ -23,7 +25,22 @@ from exact_memory import ExactMemory  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 SPEC = dict(seed=3, choose_k=8, age_noise=2)
-MODES = pytest.mark.parametrize("reentrant", [True, False], ids=["reentrant", "not-reentrant"])
+
+
+def layout_of_torch2():
+    """The checkpoint function of checkpoint_of_torch2.py, as if PyTorch had it."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "checkpoint_of_torch2.py")
+    spec = importlib.util.spec_from_file_location("torch.utils.checkpoint", path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return functools.partial(loaded.checkpoint, use_reentrant=False)
+
+
+REENTRANT = functools.partial(checkpoint, use_reentrant=True)
+MODES = pytest.mark.parametrize("checkpointed", [
+    pytest.param(REENTRANT, id="reentrant"),
+    pytest.param(functools.partial(checkpoint, use_reentrant=False), id="not-reentrant")] + (
+        [pytest.param(layout_of_torch2(), id="as-of-torch2")] if torch.__version__ < "2" else []))
 
 
 @pytest.fixture
@@ -221,14 +238,14 @@ class Block(torch.nn.Module):
         return answer.loss.mean() + torch.sigmoid(mixed).pow(2).mean()
 
 
-def learn(block, reentrant, steps=4, backwards=1):
-    """Gradients of all parameters after each of some steps; reentrant None: without checkpointing."""
+def learn(block, checkpointed, steps=4, backwards=1):
+    """Gradients of all parameters after each of some steps; None: without checkpointing."""
     seen = []
     for x, y in batches(steps):
         x.requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loss = block(x, y) if reentrant is None else checkpoint(block, x, y, use_reentrant=reentrant)
+            loss = block(x, y) if checkpointed is None else checkpointed(block, x, y)
         block.zero_grad()
         for i in range(backwards):
             loss.backward(retain_graph=i + 1 < backwards)
@@ -242,11 +259,11 @@ def block_on(memory):
 
 
 @MODES
-def test_recomputed_forward_writes_once_and_has_the_gradient_of_the_first(served, reentrant):
+def test_recomputed_forward_writes_once_and_has_the_gradient_of_the_first(served, checkpointed):
     module, exact = served
     module.memory.update(*[a.numpy() for a in next(batches(1, rows=20, seed=1))])
     exact.memory.update(*[a.numpy() for a in next(batches(1, rows=20, seed=1))])
-    mine, theirs = learn(block_on(module), reentrant), learn(block_on(exact), None)
+    mine, theirs = learn(block_on(module), checkpointed), learn(block_on(exact), None)
     for a, b in zip(mine, theirs):
         assert all(torch.allclose(p, q, rtol=1e-4, atol=1e-5) for p, q in zip(a, b))
     assert any(float(p.abs().max()) > 1e-3 for p in mine[-1])
@@ -255,20 +272,20 @@ def test_recomputed_forward_writes_once_and_has_the_gradient_of_the_first(served
 
 
 @MODES
-def test_recomputation_sends_nothing(fake, module, reentrant):
+def test_recomputation_sends_nothing(fake, module, checkpointed):
     torch.manual_seed(0)
     net = torch.nn.Linear(2, 2)
 
     def f(x):
         return module(net(x), torch.tensor([1, 2, 3])).loss.sum() + module(net(x)).confidence.sum()
 
-    checkpoint(f, torch.randn(3, 2, requires_grad=True), use_reentrant=reentrant).backward()
+    checkpointed(f, torch.randn(3, 2, requires_grad=True)).backward()
     assert len(fake.requests["TrainStep"]) == len(fake.requests["Query"]) == 1 and fake.step == 3
     assert bool((net.bias.grad != 0).any())
 
 
 @MODES
-def test_submitted_call_is_recomputed_with_its_first_outcome(fake, module, reentrant):
+def test_submitted_call_is_recomputed_with_its_first_outcome(fake, module, checkpointed):
     net = torch.nn.Linear(2, 2)
 
     def f(x):
@@ -276,15 +293,17 @@ def test_submitted_call_is_recomputed_with_its_first_outcome(fake, module, reent
         handle = module.submit(h, torch.tensor([1, 2, 3]))
         return torch.exp(h).sum() + handle.result().loss.sum()
 
-    checkpoint(f, torch.randn(3, 2, requires_grad=True), use_reentrant=reentrant).backward()
+    checkpointed(f, torch.randn(3, 2, requires_grad=True)).backward()
     assert len(fake.requests["TrainStep"]) == 1 and fake.step == 3
 
 
 @MODES
-def test_many_segments_and_equal_calls_in_one_get_their_own_outcomes(served, reentrant):
+def test_many_segments_and_equal_calls_in_one_get_their_own_outcomes(served, checkpointed):
     """Two segments with the same input, each with the same call twice: four outcomes, found again in backward's order."""
     module, exact = served
     x, y = next(batches(1))
+    for m in (module, exact):
+        m.memory.update((x + 0.3).numpy(), ((y + 1) % 5).numpy())  # a first call misses, the next one hits
 
     def two(m):
         net = torch.nn.Linear(8, 8)
@@ -299,13 +318,13 @@ def test_many_segments_and_equal_calls_in_one_get_their_own_outcomes(served, ree
 
     net, segment = two(module)
     z = x.clone().requires_grad_()
-    (checkpoint(segment, z, use_reentrant=reentrant) + 3 * checkpoint(segment, z, use_reentrant=reentrant)).backward()
+    (checkpointed(segment, z) + 3 * checkpointed(segment, z)).backward()
     other, plain = two(exact)
     w = x.clone().requires_grad_()
     (plain(w) + 3 * plain(w)).backward()
     assert torch.allclose(z.grad, w.grad, rtol=1e-4, atol=1e-5)
     assert torch.allclose(net.weight.grad, other.weight.grad, rtol=1e-4, atol=1e-5)
-    assert module.memory.describe().step == exact.memory.step == 4 * len(x)
+    assert module.memory.describe().step == exact.memory.step == 5 * len(x)
 
 
 def test_nested_checkpoints_write_once(fake, module):
@@ -323,12 +342,13 @@ def test_nested_checkpoints_write_once(fake, module):
 
 def test_second_backward_through_a_checkpoint_sends_nothing_either(served):
     module, exact = served
-    learn(block_on(module), True, steps=2, backwards=3), learn(block_on(exact), None, steps=2)
+    learn(block_on(module), REENTRANT, steps=2, backwards=3)
+    learn(block_on(exact), None, steps=2)
     assert module.memory.describe().step == exact.memory.step
 
 
 @MODES
-def test_outcomes_are_kept_no_longer_than_the_graph(fake, module, reentrant):
+def test_outcomes_are_kept_no_longer_than_the_graph(fake, module, checkpointed):
     kept, keep = [], _recompute.Region.keep
     net = torch.nn.Linear(2, 2)
 
@@ -338,8 +358,7 @@ def test_outcomes_are_kept_no_longer_than_the_graph(fake, module, reentrant):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_recompute.Region, "keep", watch)
-        loss = checkpoint(lambda x: module(net(x), torch.tensor([1, 2])).loss.sum(), torch.ones(2, 2, requires_grad=True),
-                          use_reentrant=reentrant)
+        loss = checkpointed(lambda x: module(net(x), torch.tensor([1, 2])).loss.sum(), torch.ones(2, 2, requires_grad=True))
     assert kept and kept[0]() is not None
     del loss
     gc.collect()
@@ -383,14 +402,14 @@ def test_half_precision_is_computed_in_float32_and_its_gradient_is_half(served, 
 
 
 @MODES
-def test_autocast_with_checkpointing_trains_a_float32_network(served, reentrant):
+def test_autocast_with_checkpointing_trains_a_float32_network(served, checkpointed):
     module, exact = served
     torch.manual_seed(0)
     net = torch.nn.Linear(8, 8)
     for x, y in batches(3):
         x.requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = checkpoint(lambda z: module(net(z), y).loss.sum(), x, use_reentrant=reentrant)
+            loss = checkpointed(lambda z: module(net(z), y).loss.sum(), x)
             plain = net(x)
         assert plain.dtype == torch.bfloat16
         assert torch.equal(loss.detach(), exact(plain.detach().float(), y).loss.sum())
