@@ -84,6 +84,7 @@ class Overlapping:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait({future})
+            future.cancelled() or future.exception()  # has been seen
             raise
 
     async def carry(self, mutation: Coroutine[Any, Any, T], deadline: _retry.Deadline) -> T:
@@ -118,9 +119,10 @@ class Overlapping:
         gate = self._gates.get(loop)
         if gate is None:
             gate = self._gates[loop] = asyncio.Semaphore(self._in_flight)
+        left = None if deadline.seconds == float("inf") else deadline.remaining()
         try:
             if gate.locked():
-                await asyncio.wait_for(gate.acquire(), None if deadline.seconds == float("inf") else deadline.remaining())
+                await asyncio.wait_for(gate.acquire(), left)
             else:
                 await gate.acquire()
         except BaseException as error:

@@ -388,3 +388,39 @@ def test_tasks_cancelled_at_any_moment_lose_and_double_nothing(real):
             await memory.delete()
 
     asyncio.run(main())
+
+
+def test_tasks_go_on_over_crashes_and_every_observation_is_written_once(real, tmp_path):
+    """SIGKILL while many updates and reads are under way, some of them cancelled."""
+    async def main(server):
+        rng = np.random.default_rng(int(os.environ.get("EVOKE_TEST_SEED", "6")))
+        wait = asyncio.get_running_loop().run_in_executor
+        async with evoke.aio.Client(server.address, deadline=60, sessions=4) as client:
+            memory = await client.create_memory("m", key_dim=8, capacity=4000, durability="wal")
+            called, answered, stop = [], [], []
+
+            async def work(cancelled):
+                while not stop:
+                    called.append(len(called))
+                    try:
+                        await asyncio.wait_for(memory.update(rng.normal(size=8), called[-1]), 0.002 if cancelled else None)
+                    except asyncio.TimeoutError:
+                        pass
+                    await memory.query(rng.normal(size=8))
+                    answered.append(0)
+
+            tasks = [asyncio.ensure_future(work(i == 0)) for i in range(6)]
+            for _ in range(2):
+                seen = len(answered)
+                while len(answered) < seen + 60 and not any(t.done() for t in tasks):
+                    await asyncio.sleep(0.01)
+                await wait(None, server.kill)
+                await wait(None, server.start)
+            stop.append(True)
+            await asyncio.gather(*tasks)
+            assert await client.settle() == ()
+            described = await memory.describe()
+            assert described.step == described.live_slots == len(called)
+
+    with evoke.local(str(tmp_path / "data")) as server:
+        asyncio.run(main(server))
