@@ -14,7 +14,7 @@ import weakref
 from typing import Any, AsyncIterator, Callable, Coroutine, Deque, Optional, Set, Tuple, TypeVar
 
 from . import _retry, _transport
-from .errors import DeadlineExceeded, EvokeError
+from .errors import DeadlineExceeded
 
 T = TypeVar("T")
 _REMEMBERED = 1024  # errors of carried mutations that nobody asked for yet
@@ -28,7 +28,7 @@ class Overlapping:
         self._in_flight = in_flight
         self._gates: "weakref.WeakKeyDictionary[Any, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
         self._running: "weakref.WeakKeyDictionary[Any, Set[asyncio.Task]]" = weakref.WeakKeyDictionary()
-        self._errors: Deque[EvokeError] = collections.deque(maxlen=_REMEMBERED)
+        self._errors: Deque[BaseException] = collections.deque(maxlen=_REMEMBERED)
 
     async def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
         """One attempt; a task that is cancelled meanwhile cancels it."""
@@ -103,7 +103,7 @@ class Overlapping:
             task.add_done_callback(self._abandoned)
             raise
 
-    async def settle(self) -> Tuple[EvokeError, ...]:
+    async def settle(self) -> Tuple[BaseException, ...]:
         """Waits for the mutations of this loop; returns the errors of carried ones that failed since the last time."""
         running = self._running.get(asyncio.get_running_loop())
         while running:
@@ -137,5 +137,5 @@ class Overlapping:
             gate.release()
 
     def _abandoned(self, task: "asyncio.Task[Any]") -> None:
-        if not task.cancelled() and isinstance(task.exception(), EvokeError):
+        if not task.cancelled() and task.exception() is not None:
             self._errors.append(task.exception())

@@ -20,7 +20,6 @@ from typing import Any, Sequence, Tuple, Union
 from . import _overlapping, _transport
 from ._client_calls import ClientCalls
 from ._memory_calls import MemoryCalls
-from .errors import EvokeError
 
 
 class Memory(MemoryCalls):
@@ -59,7 +58,7 @@ class Client(ClientCalls):
         self._sessions = sessions
         super().__init__(address, functools.partial(_overlapping.Overlapping, in_flight=sessions), **arguments)
 
-    async def settle(self) -> Tuple[EvokeError, ...]:
+    async def settle(self) -> Tuple[BaseException, ...]:
         """Waits for all mutations of this loop, those that go on although their tasks were cancelled among them.
 
         Returns the errors of such as failed with nobody to tell, since the last call; none: all of them were applied.
