@@ -43,6 +43,10 @@ class Region:
                 return entry[3]
         return None
 
+    def empty(self) -> bool:
+        """Whether the first run of what is repeated called no memory at all: so this is a call of the backward's own."""
+        return not any(hasattr(owner, _OUTCOMES) for owner in self._again)
+
     def keep(self, module: Any, what: bytes, embeddings: bytes, outcome: Future) -> None:
         """For later runs of what runs for the first time now."""
         for owner in self._first:

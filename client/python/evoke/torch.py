@@ -129,7 +129,7 @@ class Memory(torch.nn.Module):
         attach = torch.is_grad_enabled() and x.requires_grad
         if not math.prod(lead):
             return Handle(_ended(None), lambda _: _nothing(x, lead, labelled=y is not None))
-        write = self._writes(write, y is not None, region)
+        asked, write = write is not None, self._writes(write, y is not None, region)
         # In checkpointed code the first run is often without gradients, and the second one cannot ask again.
         call = Call(self, x, y, mask, write, payloads, attach or region is not None, later)
         if region is None:
@@ -137,7 +137,7 @@ class Memory(torch.nn.Module):
         else:
             digests = call.digests()
             outcome = region.find(self, *digests) if region.repeated else None
-            if outcome is None and region.repeated:
+            if outcome is None and region.repeated and not (asked and region.empty()):
                 raise RuntimeError("this call is repeated by activation checkpointing, and the outcome of the first one "
                                    "is not there: its labels or flags were others, or PyTorch %s is not known. Nothing "
                                    "was sent" % torch.__version__)

@@ -385,6 +385,25 @@ def test_embeddings_that_are_recomputed_with_other_bits_get_the_outcome_all_the_
     assert len(fake.requests["TrainStep"]) == 1
 
 
+def test_backward_that_calls_a_memory_of_its_own_accord_says_whether_it_writes(fake, module):
+    class Logged(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, write):
+            ctx.write = write
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, gradient):
+            module(gradient, torch.tensor([1, 2]), write=ctx.write)
+            return gradient, None
+
+    Logged.apply(torch.ones(2, 2, requires_grad=True), True).sum().backward()
+    assert fake.step == 2
+    with pytest.raises(RuntimeError, match="Nothing was sent"):
+        Logged.apply(torch.ones(2, 2, requires_grad=True), None).sum().backward()
+    assert fake.step == 2
+
+
 # ---- types, strides, devices ----
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
