@@ -3,7 +3,8 @@
 
     EVOKE_EVOKED=build/ci/bin/evoked build/venv/bin/python tests/bench/python_client.py [--json FILE] [--smoke]
 
-A call of 64 x 128 to a small ephemeral memory, so that little of the time is the server's. "bare" is grpcio with bytes
+A call of 64 x 128 to a small ephemeral memory, so that little of the time is the server's; to an empty one ("empty"), so
+that next to none is. "bare" is grpcio with bytes
 that were made before; "typed" lets it also make and read the messages. The kinds take turns, a few calls each, so that
 what else the machine does meets all alike; `ratio` is the median, over the rounds, of a kind's time to that of "bare".
 """
@@ -35,13 +36,14 @@ class Setting:
         rng = np.random.default_rng(0)
         self.x, self.y = rng.normal(size=(ROWS, DIM)).astype(np.float32), rng.integers(0, 50, ROWS)
         self.address = server.address
-        self.memory, self.other = (server.client.create_memory(
-            name, key_dim=DIM, capacity=4096, choose_k=CHOOSE_K, durability="memory") for name in ("one", "two"))
+        self.memory, self.other, self.empty = (server.client.create_memory(
+            name, key_dim=DIM, capacity=4096, choose_k=CHOOSE_K, durability="memory") for name in ("one", "two", "none"))
         self.memory.update(self.x, self.y)
         self.other.update(self.x, self.y)
         self.channel = grpc.insecure_channel(server.address)
         embeddings = {"data": self.x.tobytes(), "dtype": 1, "rows": ROWS, "dim": DIM}
-        self.query = pb.QueryRequest(memory={"name": "one", "uid": self.memory.uid}, embeddings=embeddings)
+        self.query, self.ask_empty = (pb.QueryRequest(memory={"name": m.name, "uid": m.uid}, embeddings=embeddings)
+                                      for m in (self.memory, self.empty))
         session, turn = os.urandom(16), self.other.describe().turn
         self.steps = [pb.TrainStepRequest(
             memory={"name": "two", "uid": self.other.uid}, embeddings=embeddings,
@@ -55,11 +57,14 @@ def blocking(setting):
     bare = setting.channel.unary_unary(QUERY)
     typed = setting.channel.unary_unary(QUERY, pb.QueryRequest.SerializeToString, pb.QueryResponse.FromString)
     step, data, steps = setting.channel.unary_unary(TRAIN_STEP), setting.query.SerializeToString(), iter(setting.steps)
-    memory, x, y = setting.memory, setting.x, setting.y
+    memory, empty, x, y = setting.memory, setting.empty, setting.x, setting.y
+    ask_empty = setting.ask_empty.SerializeToString()
     return {
         "query bare": (lambda: bare(data, timeout=30), "query bare"),
         "query typed": (lambda: typed(setting.query, timeout=30), "query bare"),
         "query evoke": (lambda: memory.query(x), "query bare"),
+        "empty query bare": (lambda: bare(ask_empty, timeout=30), "empty query bare"),
+        "empty query evoke": (lambda: empty.query(x), "empty query bare"),
         "train_step bare": (lambda: step(next(steps), timeout=30), "train_step bare"),
         "train_step evoke": (lambda: memory.train_step(x, y, form="gradient"), "train_step bare"),
     }
@@ -123,10 +128,11 @@ def main():
     rounds, calls = (2, 3) if options.smoke else (150, 20)
     with evoke.local() as server:
         setting = Setting(server, rounds * calls + 1)
+        simd = server.client.status().simd
         rows = measure(blocking(setting), rounds, calls)
         rows += asyncio.run(overlapping(setting, *((2, 8) if options.smoke else (15, 256))))
-    result = {"command": " ".join(["python_client.py"] + sys.argv[1:]), "machine": machine(), "rows_of_a_call": ROWS,
-              "key_dim": DIM, "choose_k": CHOOSE_K, "results": rows}
+    result = {"command": " ".join(["python_client.py"] + sys.argv[1:]), "machine": dict(machine(), simd=simd),
+              "rows_of_a_call": ROWS, "key_dim": DIM, "choose_k": CHOOSE_K, "results": rows}
     text = json.dumps(result, indent=1)
     print(text)
     if options.json:
