@@ -90,7 +90,8 @@ TEST_F(MemoryAsyncTest, AnUnknownOutcomeIsSettledByResume) {
       memory_->TrainStepAsync(Step(), {.resume = details.mutation}).get();
   ASSERT_TRUE(resumed.ok()) << resumed.status();
   EXPECT_EQ(server_.step("faces"), 1u);
-  EXPECT_TRUE(absl::IsInvalidArgument(memory_->TrainStepAsync(Step(), {.resume = details.mutation}).get().status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(memory_->TrainStepAsync(Step(), {.resume = details.mutation}).get().status()));
 }
 
 TEST_F(MemoryAsyncTest, KeepsTryingUntilTheDeadlineAndThenSaysThatTheOutcomeIsUnknown) {
@@ -98,7 +99,8 @@ TEST_F(MemoryAsyncTest, KeepsTryingUntilTheDeadlineAndThenSaysThatTheOutcomeIsUn
   const absl::Time start = clock_->Now();
   const absl::Status status = memory_->TrainStepAsync(Step(), {.deadline = absl::Seconds(5)}).get().status();
   EXPECT_TRUE(absl::IsUnavailable(status));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("TrainStep of memory \"faces\" at " + server_.address()));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("TrainStep of memory \"faces\" at " + server_.address()));
   EXPECT_GT(clock_->Now() - start, absl::Seconds(2));
   EXPECT_LE(clock_->Now() - start, absl::Seconds(5));
   const ErrorDetails details = GetErrorDetails(status);
@@ -134,7 +136,8 @@ TEST_F(MemoryAsyncTest, WhatCannotBeSentIsAnsweredWithinTheCall) {
                           });
   EXPECT_TRUE(answered);
   memory_->QueryAsync(
-      Question(), [&](absl::StatusOr<QueryResult> result) { EXPECT_TRUE(absl::IsInvalidArgument(result.status())); },
+      Question(),
+      [&](absl::StatusOr<QueryResult> result) { EXPECT_TRUE(absl::IsInvalidArgument(result.status())); },
       {.deadline = absl::InfiniteDuration()});
 }
 
@@ -144,7 +147,8 @@ TEST_F(MemoryAsyncTest, ManyMutationsAtOnceOverAFlakyServerAreAppliedOnceEach) {
   server_.Fail("TrainStep", faults);
   std::vector<Future<TrainStepResult>> trained;
   // The clock is shared, so each call's waits use up the others' deadlines too.
-  for (int i = 0; i < 200; ++i) trained.push_back(memory_->TrainStepAsync(Step(), {.deadline = absl::Hours(100)}));
+  for (int i = 0; i < 200; ++i)
+    trained.push_back(memory_->TrainStepAsync(Step(), {.deadline = absl::Hours(100)}));
   std::set<uint64_t> slots;
   for (Future<TrainStepResult>& future : trained) {
     const absl::StatusOr<TrainStepResult> result = future.get();

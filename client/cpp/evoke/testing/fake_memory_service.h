@@ -35,7 +35,8 @@ class FakeServer::MemoryServiceImpl final : public v1::MemoryService::Service {
     return Train("TrainStep", *request, reply);
   }
 
-  // A fault is of one request: it ends the stream. Late copies are served when a later stream has been answered once.
+  // A fault is of one request: it ends the stream. Late copies are served when a later stream has been
+  // answered once.
   grpc::Status TrainStream(
       grpc::ServerContext*,
       grpc::ServerReaderWriter<v1::TrainStepResponse, v1::TrainStepRequest>* stream) override {
@@ -47,7 +48,8 @@ class FakeServer::MemoryServiceImpl final : public v1::MemoryService::Service {
       {
         absl::MutexLock lock(&server_->mu_);
         if (status.ok()) late.swap(server_->late_);
-        for (; !status.ok() && server_->late_to_keep_ > 0 && stream->Read(&request); --server_->late_to_keep_) {
+        for (; !status.ok() && server_->late_to_keep_ > 0 && stream->Read(&request);
+             --server_->late_to_keep_) {
           server_->late_.push_back(request);
         }
       }
@@ -175,6 +177,8 @@ class FakeServer::MemoryServiceImpl final : public v1::MemoryService::Service {
       reply->set_losses(Zeros(rows * 4));
       reply->set_positive_found(Zeros((rows + 7) / 8));
       reply->set_negative_found(Zeros((rows + 7) / 8));
+      if (request.form() == v1::RETURN_FORM_GRADIENT)
+        reply->set_gradients(Zeros(request.embeddings().data().size()));
     });
   }
 

@@ -90,8 +90,9 @@ void FakeServer::Release(const std::string& method) {
 void FakeServer::AwaitCalls(const std::string& method, size_t count) const {
   absl::MutexLock lock(&mu_);
   const auto arrived = [&] {
-    return std::count_if(calls_.begin(), calls_.end(),
-                         [&](const SeenCall& call) { return call.method == method; }) >= static_cast<ptrdiff_t>(count);
+    return std::count_if(calls_.begin(), calls_.end(), [&](const SeenCall& call) {
+             return call.method == method;
+           }) >= static_cast<ptrdiff_t>(count);
   };
   mu_.Await(absl::Condition(&arrived));
 }
