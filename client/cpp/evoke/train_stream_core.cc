@@ -9,24 +9,8 @@
 namespace evoke::client {
 namespace {
 
-constexpr char kRpc[] = "TrainStream";
 constexpr absl::Duration kFarewell =
     absl::Seconds(1);  // for a server to end a stream of which nothing is left
-
-absl::Status WithUnknown(absl::Status status) {
-  ErrorDetails details = GetErrorDetails(status);
-  details.outcome_unknown = true;
-  SetErrorDetails(details, &status);
-  return status;
-}
-
-// Whether the request itself is at fault, so that the server must have refused every copy of it alike.
-// (Limits are not among them: a server may have come back with others.)
-bool IsRefusedWhenever(const absl::Status& status) {
-  const std::string reason = GetErrorDetails(status).reason;
-  return absl::IsInvalidArgument(status) &&
-         (reason == "NON_FINITE" || reason == "BAD_NORM" || reason == "BAD_SHAPE");
-}
 
 }  // namespace
 
@@ -36,11 +20,15 @@ class TrainStreamCore::Stream final
  public:
   explicit Stream(std::shared_ptr<TrainStreamCore> core) : core_(std::move(core)) {}
 
-  grpc::ClientContext& context() { return context_; }
+  // Outlives the stream for whoever cancels it.
+  const std::shared_ptr<grpc::ClientContext>& context() { return context_; }
 
-  void Start(Connection::Stubs& stubs) {
-    stubs.memory->async()->TrainStream(&context_, this);
+  // Nothing is sent before Open.
+  void Prepare(Connection::Stubs& stubs) {
+    stubs.memory->async()->TrainStream(context_.get(), this);
     AddHold();  // Submit writes from outside the callbacks, so the end has to wait until it no longer does
+  }
+  void Open() {
     StartRead(&reply_);
     StartCall();
   }
@@ -51,7 +39,8 @@ class TrainStreamCore::Stream final
       RemoveHold();
       return;
     }
-    core_->Replied(reply_);  // before the next read, so that completions keep their order
+    // Before the next read, so that completions keep their order.
+    if (!core_->Replied(reply_)) context_->TryCancel();  // an answer that nobody asked for
     StartRead(&reply_);
   }
   void OnWriteDone(bool ok) override {
@@ -66,7 +55,7 @@ class TrainStreamCore::Stream final
 
  private:
   const std::shared_ptr<TrainStreamCore> core_;
-  grpc::ClientContext context_;
+  const std::shared_ptr<grpc::ClientContext> context_ = std::make_shared<grpc::ClientContext>();
   v1::TrainStepResponse reply_;
 };
 
@@ -82,65 +71,88 @@ void TrainStreamCore::Submit(const TrainStepRequest& request, Completion<TrainSt
   absl::Status refused = ToProto(request, &step->request);
   if (refused.ok() && !AnyRowWrites(request.embeddings.rows, request.write, request.skip)) {
     refused = absl::InvalidArgumentError(absl::StrCat(
-        CallName(*memory_, kRpc), ": no row of the step writes, so it has no place in the order"));
+        CallName(*memory_, kRpcName), ": no row of the step writes, so it has no place in the order"));
     ErrorDetails details;
     details.reason = "BAD_ARGUMENT";
     SetErrorDetails(details, &refused);
   }
   FillMemoryRef(*memory_, {.epoch = options_.epoch}, step->request.mutable_memory());
-  if (refused.ok()) {
-    absl::MutexLock lock(&mu_);
-    const auto may_enter = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return window_.size() < options_.window || state_ == State::kBroken;
-    };
-    if (!CompletionScope::InsideOne()) mu_.Await(absl::Condition(&may_enter));
-    if (state_ != State::kBroken && !closed_) {
-      step->deadline = *memory_->connection->DeadlineAfter(options_.deadline);
-      window_.Push(std::move(step));
-      ++pending_;
-      if (window_.size() == 1) OldestChanged();
-      return Pump();
-    }
-    refused = absl::FailedPreconditionError(
-        absl::StrCat(CallName(*memory_, kRpc), " takes no more steps: ", broken_.message()));
-  }
+  if (refused.ok()) refused = Enter(step);
+  if (refused.ok()) return Pump();
   CompletionScope scope;
   step->done(std::move(refused));
 }
 
+absl::Status TrainStreamCore::Enter(const PipelinedStepPtr& step) {
+  absl::MutexLock lock(&mu_);
+  const auto may_enter = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return window_.size() < options_.window || state_ == State::kBroken;
+  };
+  if (!CompletionScope::InsideOne()) mu_.Await(absl::Condition(&may_enter));
+  if (state_ == State::kBroken || closed_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(CallName(*memory_, kRpcName), " takes no more steps: ", broken_.message()));
+  }
+  step->deadline = *memory_->connection->DeadlineAfter(options_.deadline);
+  window_.Push(step);
+  ++pending_;
+  if (window_.size() == 1) OldestChanged();
+  return absl::OkStatus();
+}
+
+// Operations of gRPC start without the lock, because it may call back before they return. What keeps the
+// stream meanwhile is a hold, and that only one step is written at a time.
 void TrainStreamCore::Pump() {
-  if (window_.empty() || closed_) return;
-  if (state_ == State::kIdle) {
-    stream_ = new Stream(shared_from_this());
-    stream_->Start(series_.Begin(&stream_->context()));
-    state_ = State::kStreaming;
-    Watch();
-  }
-  if (state_ == State::kStreaming && writing_ == nullptr) {
+  Stream* stream;
+  PipelinedStepPtr step;
+  bool opens = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (window_.empty() || closed_) return;
+    if (state_ == State::kIdle) {
+      opens = true;
+      state_ = State::kStreaming;
+      stream_ = new Stream(shared_from_this());
+      stream_->Prepare(series_.Begin(stream_->context().get()));
+      Watch();
+    }
+    if (state_ != State::kStreaming || writing_ != nullptr) return;
     writing_ = window_.NextToWrite(memory_->turn_seen.load(std::memory_order_relaxed));
-    if (writing_ != nullptr) stream_->StartWrite(&writing_->request);
+    if (writing_ == nullptr) return;
+    step = writing_;
+    stream = stream_;
+    stream->AddHold();
   }
+  if (opens) stream->Open();
+  stream->StartWrite(&step->request);
+  stream->RemoveHold();
 }
 
 void TrainStreamCore::Written() {
-  absl::MutexLock lock(&mu_);
-  writing_ = nullptr;
+  {
+    absl::MutexLock lock(&mu_);
+    writing_ = nullptr;
+  }
   Pump();
 }
 
-void TrainStreamCore::Replied(const v1::TrainStepResponse& reply) {
+bool TrainStreamCore::Replied(const v1::TrainStepResponse& reply) {
   memory_->SawTurn(reply.header().turn());
-  PipelinedStepPtr step;
-  {
-    absl::MutexLock lock(&mu_);
-    if (window_.written() == 0) return stream_->context().TryCancel();  // an answer that nobody asked for
-    step = window_.Answered();
-    reopens_ = 0;
-    if (!window_.empty()) OldestChanged();
-  }
+  const PipelinedStepPtr step = TakeAnswered();
+  if (step == nullptr) return false;
   step->done(FromProto(reply, memory_->key_dim));
   absl::MutexLock lock(&mu_);
   --pending_;
+  return true;
+}
+
+PipelinedStepPtr TrainStreamCore::TakeAnswered() {
+  absl::MutexLock lock(&mu_);
+  if (window_.written() == 0) return nullptr;
+  PipelinedStepPtr step = window_.Answered();
+  reopens_ = 0;
+  if (!window_.empty()) OldestChanged();
+  return step;
 }
 
 void TrainStreamCore::ReadsEnded() {
@@ -172,98 +184,12 @@ void TrainStreamCore::Ended(absl::Status status) {
   GoOn(State::kEnding);
 }
 
-TrainStreamCore::Endings TrainStreamCore::Decide(const absl::Status& status,
-                                                 absl::AnyInvocable<void()>* later) {
-  if (const std::optional<absl::Duration> delay = series_.DelayAfter(status)) {
-    if (*delay == absl::ZeroDuration()) return {};
-    state_ = State::kWaiting;
-    *later = [self = shared_from_this(), delay = *delay] {
-      self->memory_->connection->clock().CallAfter(delay, [self] { self->GoOn(State::kWaiting); });
-    };
-    return {};
-  }
-  const absl::Status error = series_.Explain(CallName(*memory_, kRpc), status);
-  const std::string reason = GetErrorDetails(status).reason;
-  const bool session_is_gone = reason == "SESSION_UNKNOWN" || reason == "STEP_OUT_OF_ORDER" ||
-                               reason == "STEP_TOO_OLD" || reason == "STEP_REUSED";
-  if (reason == "SESSION_UNKNOWN" && window_.unknown() == 0 && reopens_ < kMaxReopens &&
-      generation_ == memory_->sessions.generation()) {
-    ++reopens_;
-    state_ = State::kWaiting;
-    *later = [self = shared_from_this(), deadline = window_.oldest()->deadline] {
-      RefreshTurnAsync(self->memory_, deadline, [self](absl::Status refreshed) {
-        Endings endings;
-        {
-          absl::MutexLock lock(&self->mu_);
-          if (self->state_ != State::kWaiting || self->window_.empty()) return;
-          if (refreshed.ok()) self->window_.NewSession();
-          if (!refreshed.ok()) endings = self->FailOldest(std::move(refreshed));
-        }
-        self->Run(std::move(endings));
-        self->GoOn(State::kWaiting);
-      });
-    };
-    return {};
-  }
-  if (IsRefusedWhenever(status)) window_.OldestIsSurelyNotApplied();
-  if (session_is_gone || window_.unknown() > 0) {
-    Endings endings = Break(error);
-    if (session_is_gone) undecided_.clear();  // the record that could tell is gone
-    return endings;
-  }
-  return FailOldest(error);
-}
-
-TrainStreamCore::Endings TrainStreamCore::FailOldest(absl::Status error) {
-  Endings endings;
-  endings.emplace_back(window_.DropRefused(), std::move(error));
-  if (!window_.empty()) OldestChanged();
-  return endings;
-}
-
-TrainStreamCore::Endings TrainStreamCore::Break(const absl::Status& error) {
-  state_ = State::kBroken;
-  broken_ = error;
-  std::vector<PipelinedStepPtr> steps = window_.TakeAll();
-  const size_t unknown = window_.unknown();
-  undecided_.assign(steps.begin(), steps.begin() + static_cast<ptrdiff_t>(unknown));
-  Endings endings;
-  for (size_t i = 0; i < steps.size(); ++i) {
-    absl::Status status = error;
-    if (i < unknown) {
-      status = WithUnknown(error);
-    } else if (i > 0) {
-      status =
-          absl::AbortedError(absl::StrCat("was not applied, because of a step before it: ", error.message()));
-    }
-    endings.emplace_back(std::move(steps[i]), std::move(status));
-  }
-  return endings;
-}
-
-TrainStreamCore::Endings TrainStreamCore::GiveUp() {
-  Endings endings;
-  std::vector<PipelinedStepPtr> steps = window_.TakeAll();
-  const absl::Status cancelled =
-      absl::CancelledError(absl::StrCat(CallName(*memory_, kRpc), ": the pipeline was destroyed"));
-  for (size_t i = 0; i < steps.size(); ++i) {
-    endings.emplace_back(std::move(steps[i]), i < window_.unknown() ? WithUnknown(cancelled) : cancelled);
-  }
-  return endings;
-}
-
-void TrainStreamCore::Run(Endings endings) {
-  if (endings.empty()) return;
-  CompletionScope scope;
-  for (auto& [step, status] : endings) step->done(std::move(status));
-  absl::MutexLock lock(&mu_);
-  pending_ -= endings.size();
-}
-
 void TrainStreamCore::GoOn(State from) {
-  absl::MutexLock lock(&mu_);
-  if (state_ != from || stream_ != nullptr) return;
-  state_ = State::kIdle;
+  {
+    absl::MutexLock lock(&mu_);
+    if (state_ != from || stream_ != nullptr) return;
+    state_ = State::kIdle;
+  }
   Pump();
 }
 
@@ -283,13 +209,17 @@ void TrainStreamCore::Watch() {
 }
 
 void TrainStreamCore::LookAtTheClock() {
-  absl::MutexLock lock(&mu_);
-  watched_ = false;
-  if (window_.empty()) return;  // who makes it otherwise watches again
-  if (memory_->connection->clock().Now() < window_.oldest()->deadline) return Watch();
-  if (stream_ == nullptr) return;  // waits between streams end before the deadline does
-  timed_out_ = true;
-  stream_->context().TryCancel();
+  std::shared_ptr<grpc::ClientContext> context;
+  {
+    absl::MutexLock lock(&mu_);
+    watched_ = false;
+    if (window_.empty()) return;  // who makes it otherwise watches again
+    if (memory_->connection->clock().Now() < window_.oldest()->deadline) return Watch();
+    if (stream_ == nullptr) return;  // waits between streams end before the deadline does
+    timed_out_ = true;
+    context = stream_->context();
+  }
+  context->TryCancel();
 }
 
 absl::Status TrainStreamCore::Drain() {
@@ -301,10 +231,10 @@ absl::Status TrainStreamCore::Drain() {
 
 absl::StatusOr<std::vector<Future<TrainStepResult>>> TrainStreamCore::Resume() {
   std::vector<Future<TrainStepResult>> futures;
-  absl::MutexLock lock(&mu_);
+  absl::ReleasableMutexLock lock(&mu_);
   if (undecided_.empty()) {
     return absl::FailedPreconditionError(
-        absl::StrCat(CallName(*memory_, kRpc), " has no step whose outcome could be found out"));
+        absl::StrCat(CallName(*memory_, kRpcName), " has no step whose outcome could be found out"));
   }
   for (const PipelinedStepPtr& step : undecided_) {
     std::promise<absl::StatusOr<TrainStepResult>> promise;
@@ -319,6 +249,7 @@ absl::StatusOr<std::vector<Future<TrainStepResult>>> TrainStreamCore::Resume() {
   broken_ = absl::OkStatus();
   state_ = State::kIdle;
   OldestChanged();
+  lock.Release();
   Pump();
   return futures;
 }
@@ -329,28 +260,41 @@ size_t TrainStreamCore::unanswered() const {
 }
 
 void TrainStreamCore::Close() {
-  Endings endings;
   const bool may_wait = !CompletionScope::InsideOne();
-  const auto no_stream = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return stream_ == nullptr; };
+  if (may_wait) SayGoodbye();
+  Endings endings;
+  std::shared_ptr<grpc::ClientContext> context;
   {
     absl::MutexLock lock(&mu_);
-    if (may_wait && window_.empty() && state_ == State::kStreaming && writing_ == nullptr) {
-      state_ = State::kEnding;
-      stream_->StartWritesDone();
-      mu_.AwaitWithTimeout(absl::Condition(&no_stream), kFarewell);
-    }
     closed_ = true;
     if (stream_ != nullptr) {
-      stream_->context().TryCancel();  // the rest ends with it
+      context = stream_->context();  // the rest ends with it
     } else {
       endings = GiveUp();
     }
   }
+  if (context != nullptr) context->TryCancel();
   Run(std::move(endings));
   if (!may_wait) return;
   absl::MutexLock lock(&mu_);
   const auto over = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return stream_ == nullptr && pending_ == 0; };
   mu_.Await(absl::Condition(&over));
+}
+
+void TrainStreamCore::SayGoodbye() {
+  Stream* stream;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!window_.empty() || state_ != State::kStreaming || writing_ != nullptr) return;
+    state_ = State::kEnding;
+    stream = stream_;
+    stream->AddHold();
+  }
+  stream->StartWritesDone();
+  stream->RemoveHold();
+  absl::MutexLock lock(&mu_);
+  const auto gone = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return stream_ == nullptr; };
+  mu_.AwaitWithTimeout(absl::Condition(&gone), kFarewell);
 }
 
 }  // namespace evoke::client

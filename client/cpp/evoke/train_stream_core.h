@@ -18,7 +18,8 @@
 namespace evoke::client {
 
 // Driven by Submit and by gRPC's callbacks; no thread of its own. An open stream and a wait between two keep
-// it alive. All state is under one lock, which is never held while a completion or the clock is called.
+// it alive. All state is under one lock, which is not held while gRPC, a completion or the clock is
+// called.
 // Thread-safe.
 class TrainStreamCore : public std::enable_shared_from_this<TrainStreamCore> {
  public:
@@ -33,6 +34,8 @@ class TrainStreamCore : public std::enable_shared_from_this<TrainStreamCore> {
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  static constexpr char kRpcName[] = "TrainStream";
+
   class Stream;  // the reactor; deletes itself when gRPC is done with it
   enum class State {
     kIdle,       // no stream: the next step opens one
@@ -45,13 +48,15 @@ class TrainStreamCore : public std::enable_shared_from_this<TrainStreamCore> {
   using Endings = std::vector<std::pair<PipelinedStepPtr, absl::Status>>;
 
   // Of the stream that is open, by gRPC.
-  void Replied(const v1::TrainStepResponse& reply) ABSL_LOCKS_EXCLUDED(mu_);
+  // False: the server answered what nobody asked.
+  bool Replied(const v1::TrainStepResponse& reply) ABSL_LOCKS_EXCLUDED(mu_);
+  PipelinedStepPtr TakeAnswered() ABSL_LOCKS_EXCLUDED(mu_);
   void Written() ABSL_LOCKS_EXCLUDED(mu_);
   void ReadsEnded() ABSL_LOCKS_EXCLUDED(mu_);
   void Ended(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // What the end of a stream with unanswered steps means for them. `later`, if set, is called without the
-  // lock.
+  // train_stream_endings.cc: what the end of a stream with unanswered steps means for them. `later`, if set,
+  // is called without the lock.
   Endings Decide(const absl::Status& status, absl::AnyInvocable<void()>* later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The oldest step fails alone; the others go on when its completion has run.
@@ -63,8 +68,12 @@ class TrainStreamCore : public std::enable_shared_from_this<TrainStreamCore> {
   // After a wait or an ending: on with what is unanswered.
   void GoOn(State from) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Waits for a place in the window, and takes it.
+  absl::Status Enter(const PipelinedStepPtr& step) ABSL_LOCKS_EXCLUDED(mu_);
   // Opens a stream if there is none, and writes the next step if none is being written.
-  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Pump() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a stream on which nothing is unanswered, and gives the server a moment to agree.
+  void SayGoodbye() ABSL_LOCKS_EXCLUDED(mu_);
   void OldestChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A stream has no deadline, so somebody has to look whether the oldest step has been waiting for too long.
   void Watch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
