@@ -169,6 +169,12 @@ void AllAtOnce(benchmark::State& state, Callers& callers, const Begin& begin) {
   }
 }
 
+// How many turns the server made of the steps: 1 a step, if none of them shared one.
+void CountTurns(benchmark::State& state, client::Memory& memory, uint64_t turn_before) {
+  const uint64_t turns = Must(memory.StateHash()).header.turn - turn_before;
+  state.counters["turns_per_step"] = static_cast<double>(turns) / static_cast<double>(state.iterations());
+}
+
 void EchoBench(benchmark::State& state, size_t request_bytes, size_t reply_bytes, int in_flight) {
   EchoServer server({{"", std::string(reply_bytes, 'x')}});
   EchoClient echo(server.address(), request_bytes);
@@ -272,26 +278,31 @@ void TrainStepInFlight(benchmark::State& state) {
   World& world = World::Get();
   const auto client = world.Connect();
   client::Memory memory = world.Memory(*client);
+  const uint64_t turn = Must(memory.StateHash()).header.turn;
   Overlap(state, kInFlight, [&](std::function<void()> done) {
     memory.TrainStepAsync(world.rows.Step(), [done](absl::StatusOr<client::TrainStepResult> result) {
       Must(std::move(result));
       done();
     });
   });
+  CountTurns(state, memory, turn);
 }
 
 void TrainPipelined(benchmark::State& state) {
   World& world = World::Get();
   const auto client = world.Connect();
   const auto pipeline = Must(client::TrainPipeline::Create(world.Memory(*client)));
+  client::Memory memory = world.Memory(*client);
   if (absl::IsUnimplemented(pipeline->Submit(world.rows.Step()).get().status())) {
     return state.SkipWithError("the server has no TrainStream");
   }
+  const uint64_t turn = Must(memory.StateHash()).header.turn;
   for (auto _ : state) {
     pipeline->Submit(world.rows.Step(),
                      [](absl::StatusOr<client::TrainStepResult> result) { Must(std::move(result)); });
   }
   if (absl::Status drained = pipeline->Drain(); !drained.ok()) state.SkipWithError("it broke");
+  CountTurns(state, memory, turn);
 }
 
 void Client1Query64(benchmark::State& state) {

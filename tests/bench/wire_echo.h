@@ -91,10 +91,13 @@ class EchoClient {
     call->request = grpc::ByteBuffer(&request_, 1);
     call->done = std::move(done);
     Underway& it = *call;
-    stub_.UnaryCall(&it.context, kMethod, {}, &it.request, &it.reply, [call](const grpc::Status& status) {
-      if (!status.ok()) std::abort();
-      call->done();
-    });
+    stub_.UnaryCall(&it.context, kMethod, {}, &it.request, &it.reply,
+                    [call](const grpc::Status& status) mutable {
+                      if (!status.ok()) std::abort();
+                      absl::AnyInvocable<void()> done = std::move(call->done);
+                      call.reset();  // first, for its context holds the channel, which may not be closed here
+                      done();
+                    });
   }
 
  private:
