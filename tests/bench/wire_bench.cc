@@ -67,13 +67,18 @@ struct Rows {
     return MatrixView::Float32({x.data(), size_t{count} * kDim}, count);
   }
   client::QueryRequest Query(uint32_t count) const { return {.embeddings = Matrix(count)}; }
-  client::TrainStepRequest Step() const {
-    return {.embeddings = Matrix(kBatch),
-            .values = absl::MakeConstSpan(labels).first(kBatch),
+  // Other rows at every call, as a trainer's are.
+  client::TrainStepRequest NextStep() {
+    const size_t first = next_++ * kBatch % labels.size();
+    return {.embeddings = MatrixView::Float32({x.data() + first * kDim, size_t{kBatch} * kDim}, kBatch),
+            .values = absl::MakeConstSpan(labels).subspan(first, kBatch),
             .form = client::ReturnForm::kGradient};
   }
   std::vector<float> x;
   std::vector<int64_t> labels;
+
+ private:
+  size_t next_ = 0;
 };
 
 // The server, a full memory, and the sizes of its messages.
@@ -84,7 +89,7 @@ class World {
     return *world;
   }
 
-  const Rows rows{std::max(kClients, 2048u)};
+  Rows rows{std::max(kClients, 2048u)};
   std::unique_ptr<client::Client> Connect() const {
     return Must(client::Client::Connect({.addresses = {address_}}));
   }
@@ -98,11 +103,11 @@ class World {
   }
   // Of confidence and value alone, with a header of some 80 bytes.
   static size_t AnswerBytes(uint32_t count) { return 80 + count * (sizeof(int64_t) + sizeof(float) + 1); }
-  size_t StepBytes() const {
+  size_t StepBytes() {
     v1::TrainStepRequest proto;
     proto.mutable_memory()->set_name(kName);
     proto.mutable_mutation()->set_session(std::string(16, 's'));
-    return client::ToProto(rows.Step(), &proto).ok() ? proto.ByteSizeLong() + 18 : 0;
+    return client::ToProto(rows.NextStep(), &proto).ok() ? proto.ByteSizeLong() + 18 : 0;
   }
   static size_t StepReplyBytes() { return AnswerBytes(kBatch) + kBatch * (sizeof(float) * (kDim + 1) + 11); }
 
@@ -219,7 +224,8 @@ std::map<std::string, std::string> Canned() {
   result.set_gradients(std::string(kBatch * kDim * sizeof(float), 1));
   return {{"/evoke.v1.AdminService/DescribeMemory", described.SerializeAsString()},
           {"/evoke.v1.MemoryService/Query", answer.SerializeAsString()},
-          {"/evoke.v1.MemoryService/TrainStep", result.SerializeAsString()}};
+          {"/evoke.v1.MemoryService/TrainStep", result.SerializeAsString()},
+          {"/evoke.v1.MemoryService/TrainStream", result.SerializeAsString()}};
 }
 
 void QueryOfNothing(benchmark::State& state) {
@@ -245,7 +251,18 @@ void TrainStepOfNothing(benchmark::State& state) {
   EchoServer server(Canned());
   const auto client = Must(client::Client::Connect({.addresses = {server.address()}}));
   client::Memory memory = Must(client->OpenMemory("canned"));
-  for (auto _ : state) Must(memory.TrainStep(World::Get().rows.Step()));
+  for (auto _ : state) Must(memory.TrainStep(World::Get().rows.NextStep()));
+}
+
+void TrainPipelinedOfNothing(benchmark::State& state) {
+  EchoServer server(Canned());
+  const auto client = Must(client::Client::Connect({.addresses = {server.address()}}));
+  const auto pipeline = Must(client::TrainPipeline::Create(Must(client->OpenMemory("canned"))));
+  for (auto _ : state) {
+    pipeline->Submit(World::Get().rows.NextStep(),
+                     [](absl::StatusOr<client::TrainStepResult> result) { Must(std::move(result)); });
+  }
+  if (absl::Status drained = pipeline->Drain(); !drained.ok()) state.SkipWithError("it broke");
 }
 
 void Query(benchmark::State& state) {
@@ -271,7 +288,7 @@ void TrainStep(benchmark::State& state) {
   World& world = World::Get();
   const auto client = world.Connect();
   client::Memory memory = world.Memory(*client);
-  for (auto _ : state) Must(memory.TrainStep(world.rows.Step()));
+  for (auto _ : state) Must(memory.TrainStep(world.rows.NextStep()));
 }
 
 void TrainStepInFlight(benchmark::State& state) {
@@ -280,7 +297,7 @@ void TrainStepInFlight(benchmark::State& state) {
   client::Memory memory = world.Memory(*client);
   const uint64_t turn = Must(memory.StateHash()).header.turn;
   Overlap(state, kInFlight, [&](std::function<void()> done) {
-    memory.TrainStepAsync(world.rows.Step(), [done](absl::StatusOr<client::TrainStepResult> result) {
+    memory.TrainStepAsync(world.rows.NextStep(), [done](absl::StatusOr<client::TrainStepResult> result) {
       Must(std::move(result));
       done();
     });
@@ -293,12 +310,12 @@ void TrainPipelined(benchmark::State& state) {
   const auto client = world.Connect();
   const auto pipeline = Must(client::TrainPipeline::Create(world.Memory(*client)));
   client::Memory memory = world.Memory(*client);
-  if (absl::IsUnimplemented(pipeline->Submit(world.rows.Step()).get().status())) {
+  if (absl::IsUnimplemented(pipeline->Submit(world.rows.NextStep()).get().status())) {
     return state.SkipWithError("the server has no TrainStream");
   }
   const uint64_t turn = Must(memory.StateHash()).header.turn;
   for (auto _ : state) {
-    pipeline->Submit(world.rows.Step(),
+    pipeline->Submit(world.rows.NextStep(),
                      [](absl::StatusOr<client::TrainStepResult> result) { Must(std::move(result)); });
   }
   if (absl::Status drained = pipeline->Drain(); !drained.ok()) state.SkipWithError("it broke");
@@ -355,6 +372,7 @@ int main(int argc, char** argv) {
       {"TrainStepOfNothing", evoke::TrainStepOfNothing},
       {"TrainStep", evoke::TrainStep},
       {"TrainStepInFlight8", evoke::TrainStepInFlight},
+      {"TrainPipelinedOfNothing16", evoke::TrainPipelinedOfNothing},
       {"TrainPipelined16", evoke::TrainPipelined},
       {"Client1Query64", evoke::Client1Query64},
       {"Clients64Query1", evoke::Clients64Query1},

@@ -36,25 +36,36 @@ class EchoServer final : public grpc::CallbackGenericService {
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
     const auto it = replies_.find(context->method());
-    return new Reactor((it == replies_.end() ? replies_.begin() : it)->second);
+    const bool streams = context->method() == "/evoke.v1.MemoryService/TrainStream";
+    return new Reactor((it == replies_.end() ? replies_.begin() : it)->second, streams);
   }
 
  private:
   class Reactor final : public grpc::ServerGenericBidiReactor {
    public:
-    explicit Reactor(const grpc::Slice& reply) : reply_(&reply, 1) { StartRead(&request_); }
+    // `streams`: a reply to every message, until the client has no more.
+    Reactor(const grpc::Slice& reply, bool streams) : reply_(&reply, 1), streams_(streams) {
+      StartRead(&request_);
+    }
     void OnReadDone(bool ok) override {
-      if (ok) {
-        StartWriteAndFinish(&reply_, {}, grpc::Status::OK);
+      if (!ok) {
+        Finish(streams_ ? grpc::Status::OK : grpc::Status::CANCELLED);
+      } else if (streams_) {
+        StartWrite(&reply_);
       } else {
-        Finish(grpc::Status::CANCELLED);
+        StartWriteAndFinish(&reply_, {}, grpc::Status::OK);
       }
+    }
+    void OnWriteDone(bool ok) override {
+      if (ok && streams_) StartRead(&request_);
+      if (!ok && streams_) Finish(grpc::Status::CANCELLED);
     }
     void OnDone() override { delete this; }
 
    private:
     grpc::ByteBuffer request_;
     grpc::ByteBuffer reply_;
+    const bool streams_;
   };
 
   std::map<std::string, grpc::Slice> replies_;
