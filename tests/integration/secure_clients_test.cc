@@ -1,4 +1,4 @@
-// The C++ client and evokectl before a built evoked with TLS and tokens.
+// The C++ client, evokectl and evoke-load before a built evoked with TLS and tokens.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/sha.h>
@@ -118,6 +118,35 @@ TEST_F(SecureClientsTest, EvokectlTakesFilesByFlagAndEnvironment) {
       Evokectl({"--tls-ca", File("ca"), "--token-file", File("token"), "memory", "delete", "faces", "--yes"});
   EXPECT_EQ(denied.exit_code, 1);
   EXPECT_THAT(denied.err, AllOf(HasSubstr("needs the role admin"), Not(HasSubstr("s3cret"))));
+}
+
+TEST_F(SecureClientsTest, EvokeLoadTakesTheSameFiles) {
+  const std::vector<std::string> argv = {EVOKE_LOAD_PATH,
+                                         "-a",
+                                         server_.tcp_address(),
+                                         "--tls-ca",
+                                         File("ca"),
+                                         "--tls-cert",
+                                         File("client.pem"),
+                                         "--tls-key",
+                                         File("client.key"),
+                                         "-m",
+                                         "faces",
+                                         "--create",
+                                         "--slots",
+                                         "100",
+                                         "--dim",
+                                         "4",
+                                         "--calls",
+                                         "20"};
+  std::vector<std::string> known = argv;
+  known.insert(known.end(), {"--token-file", File("token")});
+  const Finished loaded = RunProgram(known);
+  EXPECT_EQ(loaded.exit_code, 0) << loaded.err;
+  EXPECT_THAT(loaded.out, HasSubstr("correct: 20 mutations"));
+  const Finished nobody = RunProgram(argv);
+  EXPECT_EQ(nobody.exit_code, 1);
+  EXPECT_THAT(nobody.err, HasSubstr("token"));
 }
 
 TEST_F(SecureClientsTest, EvokectlSendsNoTokenUnencryptedToAnotherMachine) {

@@ -8,6 +8,7 @@ import os
 ALLOWED = {
     "storage": ["storage/*"],
     "client": ["client/*"],
+    "client/load": ["client/load/*", "client/cpp/*"],
     "server/base": ["server/base/*"],
     "server/similarity": ["server/similarity/*"],
     "server/memory": ["server/memory/*", "server/similarity/*", "storage/ids.h"],
@@ -46,6 +47,7 @@ LIBRARY_HOMES = [
     ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "client/cli/digest.cc", "tests/*"]),
     ("libzip", ["zip.h"], ["client/cli/export_*", "tests/*"]),
     ("toml++", ["toml++/*"], ["server/config/toml.h"]),
+    ("libcurl", ["curl/*"], ["client/load/http_get.cc"]),
     ("CLI11", ["CLI/*"], ["server/tools/*", "client/cli/*", "client/load/*", "tests/*"]),
 ]
 

@@ -43,6 +43,8 @@ EDGES = [
     ("storage/slot_record.cc", "#include <rocksdb/db.h>"),
     ("server/engine/engine_probe.h", "#include <prometheus/counter.h>"),
     ("server/service/auth.cc", "#include <openssl/crypto.h>"),
+    ("client/load/lane.cc", '#include "client/cli/output.h"'),
+    ("client/cli/commands.cc", "#include <curl/curl.h>"),
 ]
 
 

@@ -26,13 +26,16 @@ absl::Status MemoryNotFound(absl::string_view name) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options) {
-  absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Create(std::move(options));
+  absl::StatusOr<std::shared_ptr<Connection>> connection = Connection::Create(std::move(options));
   if (!connection.ok()) return connection.status();
   return std::unique_ptr<Client>(new Client(*std::move(connection)));
 }
 
 Client::Client(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
-Client::~Client() = default;
+
+Client::~Client() {
+  connection_->in_flight()->AwaitNone();
+}
 
 absl::StatusOr<Memory> Client::OpenMemory(const std::string& name, Deadline deadline) {
   absl::StatusOr<MemoryDescription> description = DescribeMemory(name, deadline);

@@ -56,6 +56,8 @@ class Client {
 
   // INVALID_ARGUMENT for options out of bounds. Makes no contact: an absent server shows in the first call.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ClientOptions options = {});
+  // Waits until every asynchronous call on its memories has ended and its completion has run, at the latest
+  // when the last of their deadlines passes; does not wait inside a completion.
   ~Client();
 
   // The memory that `name` means now; NOT_FOUND / MEMORY_NOT_FOUND when it means none. One whose data is lost

@@ -30,6 +30,9 @@ struct ClientOptions {
   // attempt_timeout is not for them: cut short and repeated they would never end.
   absl::Duration long_deadline = absl::Hours(1);
   RetryPolicy retry;
+  // Asynchronous calls of this client that may be underway; one more waits in its ...Async. At least 1. Each
+  // mutation among them has a session of its own, of which a server keeps 1,024 a memory for all its clients.
+  size_t max_async_calls = 64;
   std::optional<TlsOptions> tls;  // absent: plaintext. A unix address never has it
   // Who calls: a token, or better a file that holds it, which is read again when the server refuses what was
   // in it.

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <chrono>
 
-#include "absl/random/random.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "evoke/attempt_series.h"
 #include "evoke/error_details.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -66,14 +66,23 @@ absl::StatusOr<absl::Time> EndOf(absl::Duration duration, Clock& clock) {
   return clock.Now() + duration;
 }
 
+void Close(Connection* connection) {
+  if (!CompletionScope::InsideOne()) {
+    delete connection;
+  } else {  // gRPC's timers have threads of their own
+    RealClock().CallAfter(absl::ZeroDuration(), [connection] { delete connection; });
+  }
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(ClientOptions options) {
+absl::StatusOr<std::shared_ptr<Connection>> Connection::Create(ClientOptions options) {
   if (options.addresses.empty()) return absl::InvalidArgumentError("no address given, expected at least one");
   for (const std::string& address : options.addresses) {
     if (absl::Status status = ValidateAddress(address); !status.ok()) return status;
   }
   if (absl::Status status = ValidateRetryPolicy(options.retry); !status.ok()) return status;
+  if (options.max_async_calls == 0) return absl::InvalidArgumentError("max_async_calls is 0, expected >= 1");
   absl::StatusOr<std::unique_ptr<TokenSource>> token = TokenSource::Create(options);
   if (!token.ok()) return token.status();
   std::vector<std::shared_ptr<grpc::ChannelCredentials>> credentials;
@@ -83,7 +92,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(ClientOptions opt
     credentials.push_back(*std::move(made));
   }
   if (options.clock == nullptr) options.clock = std::make_shared<RealClock>();
-  std::unique_ptr<Connection> connection(new Connection(std::move(options), *std::move(token), credentials));
+  const std::shared_ptr<Connection> connection(
+      new Connection(std::move(options), *std::move(token), credentials), &Close);
   for (const auto& deadline :
        {connection->DeadlineAfter(std::nullopt), connection->LongDeadlineAfter(std::nullopt)}) {
     if (!deadline.ok()) return deadline.status();
@@ -93,7 +103,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(ClientOptions opt
 
 Connection::Connection(ClientOptions options, std::unique_ptr<TokenSource> token,
                        const std::vector<std::shared_ptr<grpc::ChannelCredentials>>& credentials)
-    : options_(std::move(options)), token_(std::move(token)) {
+    : options_(std::move(options)), token_(std::move(token)), in_flight_(std::make_shared<InFlight>(options_.max_async_calls)) {
   for (size_t i = 0; i < options_.addresses.size(); ++i) {
     const std::string& address = options_.addresses[i];
     const std::shared_ptr<grpc::Channel> channel = OpenChannel(address, options_, credentials[i]);
@@ -115,40 +125,15 @@ absl::StatusOr<absl::Time> Connection::LongDeadlineAfter(std::optional<absl::Dur
 
 absl::Status Connection::Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report,
                              AttemptTime attempt_time) {
-  absl::InsecureBitGen random;
-  for (int attempts = 1;; ++attempts) {
-    const size_t index = current_.load(std::memory_order_relaxed);
-    Stubs& stubs = stubs_[index];
+  AttemptSeries series(*this, deadline, attempt_time);
+  while (true) {
     grpc::ClientContext context;
-    const absl::Duration left = deadline - options_.clock->Now();
-    const absl::Duration limit =
-        attempt_time == AttemptTime::kAll ? absl::InfiniteDuration() : options_.retry.attempt_timeout;
-    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(std::min(left, limit)));
-    const std::string token = token_->Header();
-    if (!token.empty()) context.AddMetadata("authorization", token);
-    const absl::Status status = StatusFromGrpc(attempt(stubs, &context));
+    const absl::Status status = StatusFromGrpc(attempt(series.Begin(&context), &context));
     if (status.ok()) return status;
-    // Its owner may have been given another one since it was read.
-    if (absl::IsUnauthenticated(status) && token_->Renew(token)) continue;
-
-    if (report != nullptr && OutcomeIsUnknown(status)) report->outcome_unknown = true;
-    if (absl::IsUnavailable(status)) {
-      size_t expected = index;  // of callers that failed together one moves on
-      current_.compare_exchange_strong(expected, (index + 1) % stubs_.size(), std::memory_order_relaxed);
-    }
-    const std::optional<absl::Duration> delay =
-        DelayBeforeRetry(options_.retry, attempts, status, deadline - options_.clock->Now(),
-                         absl::Uniform<double>(random, 0.0, 1.0));
-    if (!delay.has_value()) {
-      absl::Status result(
-          status.code(),
-          absl::StrCat(what, " at ", stubs.address, attempts > 1 ? absl::StrCat(", attempt ", attempts) : "",
-                       ": ", status.message()));
-      ErrorDetails details = GetErrorDetails(status);
-      details.attempts = attempts;
-      SetErrorDetails(details, &result);
-      return result;
-    }
+    const std::optional<absl::Duration> delay = series.DelayAfter(status);
+    if (report != nullptr && series.outcome_unknown()) report->outcome_unknown = true;
+    if (!delay.has_value()) return series.Explain(what, status);
+    if (*delay == absl::ZeroDuration()) continue;
     options_.clock->Sleep(*delay);
     if (absl::IsUnavailable(status)) {
       AwaitConnection(*stubs_[current_.load(std::memory_order_relaxed)].channel,

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "evoke/client_options.h"
+#include "evoke/in_flight.h"
 #include "evoke/security.h"
 #include "evoke/v1/admin_service.grpc.pb.h"
 #include "evoke/v1/memory_service.grpc.pb.h"
@@ -38,7 +39,8 @@ class Connection {
   };
 
   // INVALID_ARGUMENT for options out of bounds, or files that cannot be read. Makes no contact.
-  static absl::StatusOr<std::unique_ptr<Connection>> Create(ClientOptions options);
+  // Whoever drops the last reference, inside a completion too: the channels are then closed elsewhere.
+  static absl::StatusOr<std::shared_ptr<Connection>> Create(ClientOptions options);
 
   // When a call that starts now has to be over. INVALID_ARGUMENT unless `timeout`, or else the default, is
   // finite and > 0.
@@ -49,15 +51,21 @@ class Connection {
   enum class AttemptTime {
     kLimited,  // RetryPolicy::attempt_timeout
     kAll,      // all the time that is left: it reads or writes a whole memory
+    kEndless,  // a stream that goes on until its owner ends it: he watches the time
   };
+
+  Clock& clock() { return *options_.clock; }
+  // The asynchronous calls underway, of all memories.
+  const std::shared_ptr<InFlight>& in_flight() const { return in_flight_; }
 
   // Runs `attempt`, which must be safe to repeat and must overwrite its reply, by retry_policy.h until
   // `deadline`. An error is that of the last attempt; its message begins with `what`, its details tell the
-  // number of attempts. `report` may be null.
+  // number of attempts. `report` may be null. Blocks; who may not has attempt_series.h.
   absl::Status Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report = nullptr,
                    AttemptTime attempt_time = AttemptTime::kLimited);
 
  private:
+  friend class AttemptSeries;
   Connection(ClientOptions options, std::unique_ptr<TokenSource> token,
              const std::vector<std::shared_ptr<grpc::ChannelCredentials>>& credentials);
 
@@ -65,6 +73,7 @@ class Connection {
   const std::unique_ptr<TokenSource> token_;
   std::vector<Stubs> stubs_;         // one an address, in their order
   std::atomic<size_t> current_ = 0;  // index into stubs_; only a preference, so any order of stores will do
+  const std::shared_ptr<InFlight> in_flight_;  // shared with the calls, which outlive this by a moment
 };
 
 }  // namespace evoke::client

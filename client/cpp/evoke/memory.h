@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -47,11 +49,19 @@ struct LongCallOptions {
   Progress progress = nullptr;             // called a few times a second, by the calling thread
 };
 
+// What an asynchronous call ends with, called exactly once. It runs on a thread of gRPC, which other calls need
+// to end: it must be short and must not wait for anything, least of all for another call of this library; it
+// may begin one. For a request that cannot be sent at all it runs within the ...Async itself.
+template <typename Result>
+using Completion = absl::AnyInvocable<void(absl::StatusOr<Result>)>;
+template <typename Result>
+using Future = std::future<absl::StatusOr<Result>>;
+
 // A handle; cheap to copy. It is bound to the uid that its name had when it was opened: should the name come
 // to mean another memory, every call is refused with FAILED_PRECONDITION / STALE_MEMORY.
 //
-// Thread-safe. Independent of the life of its Client. Every call blocks until its reply, an error that may
-// not be retried, or its deadline; retry_policy.h says what is retried.
+// Thread-safe. Independent of the life of its Client. Every call but ...Async blocks until its reply, an error
+// that may not be retried, or its deadline; retry_policy.h says what is retried.
 //
 // Mutations (Update, TrainStep, Clear, Import) are applied at most once, however often they are sent: exactly
 // once when they return OK, not at all on an error, unless ErrorDetails::outcome_unknown; then
@@ -73,6 +83,21 @@ class Memory {
   absl::StatusOr<UpdateResult> Update(const UpdateRequest& request, const CallOptions& options = {});
   // Answers, scores and writes observations in one round trip. All rows or none.
   absl::StatusOr<TrainStepResult> TrainStep(const TrainStepRequest& request, const CallOptions& options = {});
+
+  // The same without waiting for the reply; no thread is held meanwhile. Retries, deadlines and exactly once
+  // are those of the blocking calls. The request's arrays are free again when ...Async returns. Back-pressure:
+  // while ClientOptions::max_async_calls are underway, ...Async waits for one of them to complete (but not
+  // inside a completion). Each mutation underway has a session of its own, so their order is anybody's guess;
+  // train_pipeline.h keeps it. Nobody can cancel a call: a mutation's outcome would be unknown.
+  Future<QueryResult> QueryAsync(const QueryRequest& request, const CallOptions& options = {});
+  void QueryAsync(const QueryRequest& request, Completion<QueryResult> done, const CallOptions& options = {});
+  Future<UpdateResult> UpdateAsync(const UpdateRequest& request, const CallOptions& options = {});
+  void UpdateAsync(const UpdateRequest& request, Completion<UpdateResult> done,
+                   const CallOptions& options = {});
+  Future<TrainStepResult> TrainStepAsync(const TrainStepRequest& request, const CallOptions& options = {});
+  void TrainStepAsync(const TrainStepRequest& request, Completion<TrainStepResult> done,
+                      const CallOptions& options = {});
+
   // Live slots, by slot and by value.
   absl::StatusOr<GetSlotsResult> GetSlots(const GetSlotsRequest& request, const CallOptions& options = {});
   // Frees every slot; keeps the step, adds 1 to the epoch.
@@ -113,6 +138,7 @@ class Memory {
 
  private:
   friend class Client;
+  friend class TrainPipeline;
   explicit Memory(std::shared_ptr<MemoryCore> core) : core_(std::move(core)) {}
 
   std::shared_ptr<MemoryCore> core_;

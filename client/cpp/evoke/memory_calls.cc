@@ -1,6 +1,12 @@
 #include "evoke/memory_calls.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace evoke::client {
+
+std::string CallName(const MemoryCore& core, absl::string_view rpc) {
+  return absl::StrCat(rpc, " of memory \"", core.name, "\"");
+}
 
 void FillMemoryRef(const MemoryCore& core, const CallOptions& options, v1::MemoryRef* ref) {
   ref->set_name(core.name);
@@ -19,24 +25,10 @@ absl::Status RefreshTurn(MemoryCore& core, absl::Time deadline) {
   return status;
 }
 
-absl::Status SettleError(absl::Status status, bool outcome_unknown, SessionPool::Lease& lease) {
-  ErrorDetails details = GetErrorDetails(status);
-  const MutationId id = lease.id();
-  if (details.reason == "SESSION_UNKNOWN") {
-    details.outcome_unknown = outcome_unknown;  // for ever: the record that could tell is gone
-    lease.Forget();
-  } else if (details.reason == "STEP_OUT_OF_ORDER" || details.reason == "STEP_TOO_OLD" ||
-             details.reason == "STEP_REUSED") {
-    lease.Forget();  // these three say themselves what became of the number
-  } else if (outcome_unknown) {
-    details.outcome_unknown = true;
-    details.mutation = id;
-    lease.Unknown();
-  } else {
-    lease.Refused();
-  }
-  SetErrorDetails(details, &status);
-  return status;
+absl::Status NothingToResume(const MemoryCore& core, absl::string_view what, const CallOptions& options) {
+  if (!options.resume.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(CallName(core, what), " changes nothing, so there is nothing to resume"));
 }
 
 }  // namespace evoke::client

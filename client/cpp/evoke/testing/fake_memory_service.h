@@ -32,16 +32,35 @@ class FakeServer::MemoryServiceImpl final : public v1::MemoryService::Service {
 
   grpc::Status TrainStep(grpc::ServerContext*, const v1::TrainStepRequest* request,
                          v1::TrainStepResponse* reply) override {
-    return server_->Serve("TrainStep", *request, reply, [&](FakeMemory& memory) {
-      const size_t rows = request->embeddings().rows();
-      Observe(*request, memory, reply);
-      reply->set_answered(Zeros((rows + 7) / 8));
-      reply->set_values(request->values());
-      reply->set_confidences(Zeros(rows * 4));
-      reply->set_losses(Zeros(rows * 4));
-      reply->set_positive_found(Zeros((rows + 7) / 8));
-      reply->set_negative_found(Zeros((rows + 7) / 8));
-    });
+    return Train("TrainStep", *request, reply);
+  }
+
+  // A fault is of one request: it ends the stream. Late copies are served when a later stream has been
+  // answered once.
+  grpc::Status TrainStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::TrainStepResponse, v1::TrainStepRequest>* stream) override {
+    v1::TrainStepRequest request;
+    while (stream->Read(&request)) {
+      v1::TrainStepResponse reply;
+      const grpc::Status status = Train("TrainStream", request, &reply);
+      std::vector<v1::TrainStepRequest> late;
+      {
+        absl::MutexLock lock(&server_->mu_);
+        if (status.ok()) late.swap(server_->late_);
+        for (; !status.ok() && server_->late_to_keep_ > 0 && stream->Read(&request);
+             --server_->late_to_keep_) {
+          server_->late_.push_back(request);
+        }
+      }
+      if (!status.ok()) return status;
+      for (const v1::TrainStepRequest& copy : late) {
+        v1::TrainStepResponse ignored;
+        Train("late", copy, &ignored);
+      }
+      stream->Write(reply);
+    }
+    return grpc::Status::OK;
   }
 
   grpc::Status GetSlots(grpc::ServerContext*, const v1::GetSlotsRequest* request,
@@ -146,6 +165,21 @@ class FakeServer::MemoryServiceImpl final : public v1::MemoryService::Service {
       *rows->add_payloads() = payload;
     }
     rows->set_rows(rows->rows() + 1);
+  }
+
+  grpc::Status Train(const char* method, const v1::TrainStepRequest& request, v1::TrainStepResponse* reply) {
+    return server_->Serve(method, request, reply, [&](FakeMemory& memory) {
+      const size_t rows = request.embeddings().rows();
+      Observe(request, memory, reply);
+      reply->set_answered(Zeros((rows + 7) / 8));
+      reply->set_values(request.values());
+      reply->set_confidences(Zeros(rows * 4));
+      reply->set_losses(Zeros(rows * 4));
+      reply->set_positive_found(Zeros((rows + 7) / 8));
+      reply->set_negative_found(Zeros((rows + 7) / 8));
+      if (request.form() == v1::RETURN_FORM_GRADIENT)
+        reply->set_gradients(Zeros(request.embeddings().data().size()));
+    });
   }
 
   template <typename Request, typename Reply>

@@ -1,5 +1,7 @@
 #include "evoke/testing/fake_server.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 
 #include "absl/strings/match.h"
@@ -63,12 +65,41 @@ FakeServer::FakeServer(const std::string& listen)
 }
 
 FakeServer::~FakeServer() {
-  server_->Shutdown();
+  {
+    absl::MutexLock lock(&mu_);
+    held_.clear();
+  }
+  server_->Shutdown(std::chrono::system_clock::now());  // streams may be open
 }
 
 void FakeServer::Fail(const std::string& method, std::vector<Fault> faults) {
   absl::MutexLock lock(&mu_);
   for (Fault& fault : faults) faults_[method].push_back(std::move(fault));
+}
+
+void FakeServer::Hold(const std::string& method) {
+  absl::MutexLock lock(&mu_);
+  held_.insert(method);
+}
+
+void FakeServer::Release(const std::string& method) {
+  absl::MutexLock lock(&mu_);
+  held_.erase(method);
+}
+
+void FakeServer::AwaitCalls(const std::string& method, size_t count) const {
+  absl::MutexLock lock(&mu_);
+  const auto arrived = [&] {
+    return std::count_if(calls_.begin(), calls_.end(), [&](const SeenCall& call) {
+             return call.method == method;
+           }) >= static_cast<ptrdiff_t>(count);
+  };
+  mu_.Await(absl::Condition(&arrived));
+}
+
+void FakeServer::KeepLateCopies(int count) {
+  absl::MutexLock lock(&mu_);
+  late_to_keep_ = count;
 }
 
 void FakeServer::AddMemory(const std::string& name, uint32_t key_dim) {

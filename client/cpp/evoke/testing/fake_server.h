@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,14 @@ class FakeServer {
 
   // The next calls of `method` get `faults`, one each, in this order.
   void Fail(const std::string& method, std::vector<Fault> faults);
+  // Calls of `method` (for "TrainStream": its requests, one by one) are recorded and then wait until Release.
+  void Hold(const std::string& method);
+  void Release(const std::string& method);
+  // Until `count` calls of `method` have arrived since the beginning.
+  void AwaitCalls(const std::string& method, size_t count) const;
+  // The next stream that is refused keeps so many requests that follow the refused one, and serves them only
+  // while a later stream goes on: as copies that were on their way. Requires: the client sends as many.
+  void KeepLateCopies(int count);
   // Adds a memory, as CreateMemory would.
   void AddMemory(const std::string& name, uint32_t key_dim);
   // Forgets the sessions of a memory, as Restore does, and advances its turn.
@@ -114,6 +123,9 @@ class FakeServer {
   std::map<std::string, FakeMemory> memories_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::deque<Fault>> faults_ ABSL_GUARDED_BY(mu_);
   std::vector<SeenCall> calls_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> held_ ABSL_GUARDED_BY(mu_);  // methods
+  int late_to_keep_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<v1::TrainStepRequest> late_ ABSL_GUARDED_BY(mu_);
   std::deque<ServingStatus> serving_ ABSL_GUARDED_BY(mu_) = {ServingStatus::kServing};  // the last one stays
 
   std::unique_ptr<MemoryServiceImpl> memory_service_;

@@ -86,6 +86,8 @@ grpc::Status FakeServer::Serve(const char* method, const Request& request, Reply
     call.first_unacknowledged = request.mutation().first_unacknowledged();
     call.opened_after = request.mutation().opened_after();
   }
+  const auto released = [&] { return !held_.contains(method); };
+  mu_.Await(absl::Condition(&released));
   const std::optional<Fault> fault = NextFault(method);
   if (fault.has_value() && !fault->apply) return ToGrpc(*fault);
 

@@ -21,6 +21,11 @@ class ManualClock final : public Clock {
     now_ += duration;
     sleeps_.push_back(duration);
   }
+  // Sleeps, and then works.
+  void CallAfter(absl::Duration duration, std::function<void()> work) override {
+    Sleep(duration);
+    work();
+  }
   // Every sleep so far, in order.
   std::vector<absl::Duration> sleeps() const {
     absl::MutexLock lock(&mu_);
