@@ -15,7 +15,7 @@ BUILD_PACKAGES=(
   librocksdb-dev prometheus-cpp-dev libcivetweb-dev
   libcli11-dev nlohmann-json3-dev libspdlog-dev libssl-dev libtomlplusplus-dev libxxhash-dev libzip-dev
 )
-TEST_PACKAGES=(clang libclang-rt-14-dev libomp-dev libgtest-dev libgmock-dev libbenchmark-dev openssl python3
+TEST_PACKAGES=(clang libclang-rt-14-dev libomp-dev libgtest-dev libgmock-dev libbenchmark-dev libhnswlib-dev openssl python3
   python3-pytest curl jq)
 PYTHON_PACKAGES=(
   python3 python3-venv python3-pip python3-setuptools python3-wheel protobuf-compiler protobuf-compiler-grpc

@@ -18,7 +18,7 @@
 #include "server/service/health.h"
 #include "server/service/listen.h"
 #include "server/similarity/fingerprint.h"
-#include "server/similarity/similarity.h"
+#include "server/index/scan_paths.h"
 #include "storage/disk_probe.h"
 #include "storage/rocksdb_slot_store.h"
 
@@ -42,7 +42,7 @@ std::string RandomInstance() {
 BuildInfo MakeBuildInfo() {
   return {.version = Version(),
           .commit = Commit(),
-          .simd = Name(ActivePath()),
+          .simd = std::string(Name(ActiveScanPath())),
           .cuda = "off",
           .faiss = EVOKE_FAISS_VERSION,
           .rocksdb = EVOKE_ROCKSDB_VERSION};
@@ -188,6 +188,7 @@ absl::Status Server::Begin() {
   context_.max_open_exports = config_.max_open_exports;
   context_.instance = RandomInstance();
   context_.version = Version();
+  context_.simd = std::string(Name(ActiveScanPath()));
   context_.arithmetic_fingerprint = fingerprint;
   context_.started = clock_.Now();
   EVOKE_ASSIGN_OR_RETURN(

@@ -45,7 +45,7 @@ enum class TurnEdge : uint8_t {
 // Options of the process for every memory. None of them changes a bit of any answer.
 struct EngineOptions {
   uint32_t shards = 0;                 // parts searched in parallel; 0: min(cores, partitions)
-  std::string index = "flat";          // or "faiss_flat"
+  std::string index = "flat";          // or "faiss_flat", "canonical"
   uint32_t max_turn_rows = 4096;       // rows that one turn takes; a larger request is alone in its turn
   uint64_t mailbox_rows = 65536;       // rows that may wait; beyond: RESOURCE_EXHAUSTED / MAILBOX_FULL
   uint64_t mailbox_bytes = uint64_t{256} << 20;  // bytes that may wait, of what was asked for

@@ -141,11 +141,8 @@ void LocalShard::SearchNeighbors(const ProposeRequest& request, Proposal* propos
     for (const Candidate& c : result.candidates)
       row.neighbors.push_back(state_.Scored(c.position, c.similarity));
     const size_t keys = std::min<size_t>(request.wants[searched[n]].keys, result.candidates.size());
-    row.keys.reserve(keys * dim);
-    for (size_t i = 0; i < keys; ++i) {
-      const absl::Span<const float> key = table().key(result.candidates[i].position);
-      row.keys.insert(row.keys.end(), key.begin(), key.end());
-    }
+    row.keys.resize(keys * dim);
+    for (size_t i = 0; i < keys; ++i) table().ReadKey(result.candidates[i].position, row.keys.data() + i * dim);
     switch (result.bound) {
       case SearchResult::Bound::kComplete:
         row.bound = {Bound::Kind::kComplete, {}};
@@ -162,14 +159,16 @@ void LocalShard::SearchNeighbors(const ProposeRequest& request, Proposal* propos
 
 void LocalShard::NewestOfLabel(const ProposeRequest& request, Proposal* proposal) const {
   const ValueIndex& values = state_.slots().values();
+  std::vector<float> key(table().dim());
   for (size_t i = 0; i < request.wants.size(); ++i) {
     const RowWant& want = request.wants[i];
     if (!want.label) continue;
     RowProposal& row = proposal->rows[i];
     uint32_t position = values.Find(*want.label).newest;
     for (; position != kNone && row.of_label.size() < want.of_label; position = values.Older(position)) {
-      const float similarity = Similarity(request.rows->row(want.row), table().key(position).data(),
-                                          static_cast<int>(table().dim()));
+      table().ReadKey(position, key.data());
+      const float similarity =
+          Similarity(request.rows->row(want.row), key.data(), static_cast<int>(table().dim()));
       row.of_label.push_back(state_.Scored(position, similarity));
     }
     row.of_label_complete = position == kNone;
@@ -258,23 +257,19 @@ absl::StatusOr<AuditAnswer> LocalShard::DoAudit(const AuditRequest& request) {
 bool LocalShard::Holds(uint32_t position, const SlotContent& row) const {
   if (!table().IsLive(position)) return false;
   const SlotFields f = table().fields(position);
-  const absl::Span<const float> key = table().key(position);
+  const std::vector<float> key = table().CopyKey(position);
   return f.value == row.state.value && f.written_step == row.state.written_step && f.hits == row.state.hits &&
          key.size() == row.key.size() && std::memcmp(key.data(), row.key.data(), key.size() * sizeof(float)) == 0;
 }
 
 SlotContent LocalShard::ContentOf(uint32_t position, bool with_key) const {
   SlotContent content{.state = state_.StateOf(position)};
-  if (with_key) {
-    const absl::Span<const float> key = table().key(position);
-    content.key.assign(key.begin(), key.end());
-  }
+  if (with_key) content.key = table().CopyKey(position);
   return content;
 }
 
 KeyMatrixView LocalShard::Keys() const {
-  return {.data = table().keys(),
-          .stride = table().dim(),
+  return {.planes = table().keys(),
           .dim = table().dim(),
           .rows = table().rows(),
           .live = table().live_words(),

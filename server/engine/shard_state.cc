@@ -146,7 +146,7 @@ SlotState ShardState::StateOf(uint32_t position) const {
 
 Hash128 ShardState::HashOf(uint32_t position) const {
   const SlotFields f = slots_.table().fields(position);
-  return SlotHash(map_.SlotAt(position), f.value, f.written_step, f.hits, slots_.table().key(position));
+  return SlotHash(map_.SlotAt(position), f.value, f.written_step, f.hits, slots_.table().CopyKey(position));
 }
 
 }  // namespace evoke

@@ -114,15 +114,17 @@ void ScanPart(Pass* pass, uint32_t first, uint32_t end, std::vector<TopCandidate
   const uint32_t block_keys = std::max<uint32_t>(kMinBlockKeys, kBlockScores / block_rows);
   const uint32_t run_keys = std::max<uint32_t>(block_keys, kRunBytes / (sizeof(float) * keys.dim));
   std::vector<float> scores(block_rows * block_keys);
+  std::vector<float> joined(size_t{std::min(run_keys, end - first)} * keys.dim);
   for (uint32_t run = first; run < end; run += std::min(run_keys, end - run)) {
     const uint32_t run_end = run + std::min(run_keys, end - run);
     if (!AnyLive(keys, run, run_end)) continue;
+    for (uint32_t at = run; at < run_end; ++at) Join(keys.row(at), dim, joined.data() + (at - run) * size_t{keys.dim});
     for (size_t row = 0; row < row_count; row += block_rows) {
       const size_t rows = std::min(block_rows, row_count - row);
       for (uint32_t at = run; at < run_end; at += std::min(block_keys, run_end - at)) {
         const uint32_t count = std::min(block_keys, run_end - at);
-        SimilarityBlock(pass->rows + row * keys.dim, keys.dim, rows, keys.data + at * keys.stride,
-                        keys.stride, count, dim, scores.data(), block_keys);
+        SimilarityBlock(pass->rows + row * keys.dim, keys.dim, rows, joined.data() + (at - run) * size_t{keys.dim},
+                        keys.dim, count, dim, scores.data(), block_keys);
         for (size_t r = 0; r < rows; ++r) {
           Filter(pass, row + r, scores.data() + r * block_keys, at, count, &(*tops)[row + r]);
         }

@@ -28,12 +28,12 @@ bool Certify(const KeyMatrixView& keys, const float* row, uint32_t want,
   double worst = listed[0].score;
   std::vector<Candidate>& candidates = result->candidates;
   candidates.clear();
-  std::vector<const float*> key_rows;
+  std::vector<SplitVector> key_rows;
   for (const ScoreSource::Scored& s : listed) {
     worst = std::min<double>(worst, s.score);
     if (s.position >= keys.rows || !keys.IsLive(s.position)) continue;
     candidates.push_back({s.position, 0});
-    key_rows.push_back(keys.data + size_t{s.position} * keys.stride);
+    key_rows.push_back(keys.row(s.position));
   }
   if (candidates.size() < want) return false;
   std::vector<float> similarities(candidates.size());

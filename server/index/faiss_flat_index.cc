@@ -173,8 +173,8 @@ void FaissFlatIndex::Put(const KeyMatrixView& keys, uint32_t position) {
     segment.codes.resize(rows * segment.code_size);
     segment.ntotal = static_cast<faiss::Index::idx_t>(rows);
   }
-  const float* key = keys.data + size_t{position} * keys.stride;
-  std::memcpy(RowAt(position), key, sizeof(float) * dim_);
+  float* key = RowAt(position);
+  Join(keys.row(position), static_cast<int>(dim_), key);
   key_norm_ = std::max(key_norm_, NormBound(key, dim_));
 }
 
@@ -210,14 +210,15 @@ void FaissFlatIndex::Rebuild(const KeyMatrixView& keys) {
 std::vector<uint32_t> FaissFlatIndex::Verify(const KeyMatrixView& keys, absl::Span<const uint32_t> positions) const {
   std::vector<uint32_t> differ;
   if (!usable_) return differ;  // there is no copy
-  const std::vector<float> zeros(dim_, 0.0f);
+  std::vector<float> expected(dim_);
   for (const uint32_t position : positions) {
     const uint32_t s = position / segment_rows_;
     const bool held = s < segments_.size() && position % segment_rows_ < segments_[s]->ntotal;
     const bool live = position < keys.rows && keys.IsLive(position);
-    const float* expected = live ? keys.data + size_t{position} * keys.stride : zeros.data();
+    std::fill(expected.begin(), expected.end(), 0.0f);
+    if (live) Join(keys.row(position), static_cast<int>(dim_), expected.data());
     const float* copy = held ? segments_[s]->get_xb() + size_t{position % segment_rows_} * dim_ : nullptr;
-    const bool same = held ? std::memcmp(copy, expected, sizeof(float) * dim_) == 0 : !live;
+    const bool same = held ? std::memcmp(copy, expected.data(), sizeof(float) * dim_) == 0 : !live;
     if (!same) differ.push_back(position);
   }
   return differ;

@@ -20,19 +20,20 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/similarity/rank.h"
+#include "server/similarity/split_vector.h"
 
 namespace evoke {
 
-// The shard's keys, [rows, dim] float32 row-major; row i is at data + i * stride. Rows that are not live are to be
-// passed over; `live` is a bitmap of (rows + 63) / 64 words. Valid while the index lives; contents change only
-// between calls.
+// The shard's keys, [rows, dim] float32 row-major in two planes; the high one may be read for 64 components beyond the
+// end of any row. Rows that are not live are to be passed over (they hold numbers, of nobody's); `live` is a bitmap of
+// (rows + 63) / 64 words. Valid while the index lives; contents change only between calls.
 struct KeyMatrixView {
-  const float* data = nullptr;
-  size_t stride = 0;  // floats
+  SplitMatrixView planes;
   uint32_t dim = 0;
   uint32_t rows = 0;             // positions 0 .. rows - 1 may be live
   const uint64_t* live = nullptr;
   uint64_t live_count = 0;
+  SplitVector row(uint32_t position) const { return planes.row(position); }
   bool IsLive(uint32_t position) const { return live[position >> 6] >> (position & 63) & 1; }
 };
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -21,7 +20,8 @@ uint64_t RowBytes(uint32_t dim) {
 SlotTable::SlotTable(uint32_t capacity, uint32_t dim)
     : capacity_(capacity),
       dim_(dim),
-      keys_(size_t{capacity} * dim, /*huge_pages=*/true),
+      high_(size_t{capacity} * dim + kReadable, /*huge_pages=*/true),
+      low_(size_t{capacity} * dim, /*huge_pages=*/true),
       values_(capacity),
       written_steps_(capacity),
       hits_(capacity),
@@ -29,8 +29,8 @@ SlotTable::SlotTable(uint32_t capacity, uint32_t dim)
 
 absl::StatusOr<SlotTable> SlotTable::Create(uint32_t capacity, uint32_t dim) {
   SlotTable table(capacity, dim);
-  if (!table.keys_.ok() || !table.values_.ok() || !table.written_steps_.ok() || !table.hits_.ok() ||
-      !table.live_.ok()) {
+  if (!table.high_.ok() || !table.low_.ok() || !table.values_.ok() || !table.written_steps_.ok() ||
+      !table.hits_.ok() || !table.live_.ok()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for the table of ", capacity, " slots x ", dim, " dimensions"));
   }
@@ -39,7 +39,8 @@ absl::StatusOr<SlotTable> SlotTable::Create(uint32_t capacity, uint32_t dim) {
 
 void SlotTable::Set(uint32_t position, const SlotFields& fields, absl::Span<const float> key) {
   assert(position < capacity_ && key.size() == dim_);
-  std::memcpy(keys_.data() + size_t{position} * dim_, key.data(), sizeof(float) * dim_);
+  const size_t at = size_t{position} * dim_;
+  Split(key.data(), static_cast<int>(dim_), high_.data() + at, low_.data() + at);
   values_[position] = fields.value;
   written_steps_[position] = fields.written_step;
   hits_[position] = fields.hits;
@@ -51,6 +52,12 @@ void SlotTable::Set(uint32_t position, const SlotFields& fields, absl::Span<cons
   ++rows_touched_;
 }
 
+std::vector<float> SlotTable::CopyKey(uint32_t position) const {
+  std::vector<float> key(dim_);
+  ReadKey(position, key.data());
+  return key;
+}
+
 void SlotTable::Unset(uint32_t position) {
   assert(IsLive(position));
   live_[position >> 6] &= ~(uint64_t{1} << (position & 63));
@@ -59,7 +66,8 @@ void SlotTable::Unset(uint32_t position) {
 }
 
 void SlotTable::Clear() {
-  keys_.Rezero();
+  high_.Rezero();
+  low_.Rezero();
   values_.Rezero();
   written_steps_.Rezero();
   hits_.Rezero();

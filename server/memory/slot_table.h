@@ -1,15 +1,18 @@
 // What each live slot of a shard holds: key, value, written step, hits.
 //
 // Struct of arrays by position, allocated once for the whole capacity; pages that were never written take no
-// RAM. The key matrix is what every search reads: [capacity, dim] float32, row-major, without padding.
+// RAM. The key matrix is what every search reads: [capacity, dim] float32, row-major, without padding, in two planes
+// of 16 bits each (server/similarity/split_vector.h), so that a scan which only proposes reads the higher one alone.
 // Pointers to keys stay valid as long as the table; contents change only by Set. Thread-compatible.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/memory/mapped_array.h"
+#include "server/similarity/split_vector.h"
 
 namespace evoke {
 
@@ -41,11 +44,14 @@ class SlotTable {
     return {values_[position], written_steps_[position], hits_[position]};
   }
   uint64_t written_step(uint32_t position) const { return written_steps_[position]; }
-  absl::Span<const float> key(uint32_t position) const {
-    return {keys_.data() + size_t{position} * dim_, dim_};
-  }
+  SplitVector key(uint32_t position) const { return keys().row(position); }
+  // The key itself: out[dim()].
+  void ReadKey(uint32_t position, float* out) const { Join(key(position), static_cast<int>(dim_), out); }
+  std::vector<float> CopyKey(uint32_t position) const;
 
-  const float* keys() const { return keys_.data(); }
+  // The high plane may be read for kReadable components beyond the end of any row: numbers, of nobody's.
+  static constexpr size_t kReadable = 64;
+  SplitMatrixView keys() const { return {high_.data(), low_.data(), dim_}; }
   // (capacity + 63) / 64 words; bit i & 63 of word i >> 6.
   const uint64_t* live_words() const { return live_.data(); }
 
@@ -59,7 +65,8 @@ class SlotTable {
 
   uint32_t capacity_;
   uint32_t dim_;
-  MappedArray<float> keys_;
+  MappedArray<uint16_t> high_;
+  MappedArray<int16_t> low_;
   MappedArray<int64_t> values_;
   MappedArray<uint64_t> written_steps_;
   MappedArray<uint32_t> hits_;

@@ -12,7 +12,6 @@
 #include "server/service/listen.h"
 #include "server/service/resolve.h"
 #include "server/service/unary_call.h"
-#include "server/similarity/similarity.h"
 
 namespace evoke {
 namespace {
@@ -221,7 +220,7 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
                      : shared_->catalog->loading() ? v1::SERVER_STATE_LOADING
                                                    : v1::SERVER_STATE_SERVING);
   response.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - shared_->started));
-  response.set_simd(Name(ActivePath()));
+  response.set_simd(shared_->simd);
   response.set_arithmetic_fingerprint(absl::StrFormat("%016x", shared_->arithmetic_fingerprint));
   *response.mutable_limits() = ToLimits(*shared_);
   AddMemories(*shared_, rpc->principal(), response.mutable_memories());

@@ -70,6 +70,7 @@ struct ServiceContext {
   uint32_t max_open_exports = 0;
   std::string instance;  // 16 random bytes
   std::string version;
+  std::string simd;  // instructions that searches use
   uint64_t arithmetic_fingerprint = 0;
   absl::Time started;
   Term term{1};

@@ -75,6 +75,16 @@ double SgemmErrorBound(int dim, double norm_a, double norm_b) {
   return (gamma * product + flushed * (1.0 + gamma) + SimilarityErrorBound(dim, norm_a, norm_b)) * kOutward;
 }
 
+// With a~ = a + e, b~ = b + f: a~.b~ - a.b = a~.f + e.b, each at most a product of norms (Cauchy-Schwarz). The sum's own
+// rounding is that of vectors of norms up to |a| + |e|, |b| + |f|; SgemmErrorBound grows with both norms and so covers the
+// canonical sum over a and b too.
+double RoughErrorBound(int dim, double norm_a, double rounding_a, double norm_b, double rounding_b) {
+  const double rough_a = norm_a + rounding_a;
+  const double rough_b = norm_b + rounding_b;
+  return (SgemmErrorBound(dim, rough_a * kOutward, rough_b * kOutward) + rough_a * rounding_b + rounding_a * norm_b) *
+         kOutward;
+}
+
 double UnitNormError(int dim) {
   return (Chains(dim) + 8.0) * 0x1p-25 * (1.0 + 0x1p-10);
 }

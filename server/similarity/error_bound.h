@@ -14,6 +14,10 @@ double SimilarityErrorBound(int dim, double norm_a, double norm_b);
 // TF32). So whoever has s >= t for a canonical similarity t loses nothing by keeping all s > t - bound.
 double SgemmErrorBound(int dim, double norm_a, double norm_b);
 
+// The same where each vector was first replaced by another one, at most `rounding_a` and `rounding_b` away: a, b of norms
+// `norm_a`, `norm_b`, rounded to bfloat16 and their inner product summed in float32, lies that close to Similarity(a, b).
+double RoughErrorBound(int dim, double norm_a, double rounding_a, double norm_b, double rounding_b);
+
 // The true norm of a vector that Normalise or Reinforce made lies within 1 -+ this (semantics.md, section 7,
 // invariant 1, with its second-order terms).
 double UnitNormError(int dim);

@@ -6,8 +6,15 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace evoke {
+
+// A float32 vector cut into two planes of 16 bits (split_vector.h): both pointers are to its first component.
+struct SplitVector {
+  const uint16_t* high = nullptr;
+  const int16_t* low = nullptr;
+};
 
 // In ascending order of preference. Every path gives the same bits.
 enum class SimdPath { kPortable, kAvx2, kAvx512 };
@@ -20,6 +27,8 @@ struct SimilarityKernels {
   void (*block)(const float* queries, size_t query_stride, size_t query_count, const float* keys,
                 size_t key_stride, size_t key_count, int dim, float* scores, size_t ld);
   void (*gather)(const float* query, const float* const* rows, size_t count, int dim, float* out);
+  void (*gather_split)(const float* query, const SplitVector* rows, size_t count, int dim, float* out);
+  void (*join)(SplitVector row, int dim, float* out);
 };
 
 namespace similarity_internal {

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "server/similarity/split_vector.h"
+
 #ifdef __FAST_MATH__
 #error "the canonical similarity is defined by IEEE arithmetic; do not build with -ffast-math"
 #endif
@@ -85,6 +87,22 @@ void SimilarityBlock(const float* queries, size_t query_stride, size_t query_cou
 
 void SimilarityGather(const float* query, absl::Span<const float* const> rows, int dim, float* out) {
   Active().gather(query, rows.data(), rows.size(), dim, out);
+}
+
+void SimilarityGather(const float* query, absl::Span<const SplitVector> rows, int dim, float* out) {
+  Active().gather_split(query, rows.data(), rows.size(), dim, out);
+}
+
+void Join(SplitVector row, int dim, float* out) {
+  Active().join(row, dim, out);
+}
+
+void Split(const float* x, int dim, uint16_t* high, int16_t* low) {
+  for (int e = 0; e < dim; ++e) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[e]);
+    high[e] = static_cast<uint16_t>((bits + 0x8000u) >> 16);
+    low[e] = static_cast<int16_t>(static_cast<uint16_t>(bits - (uint32_t{high[e]} << 16)));
+  }
 }
 
 float Norm(const float* x, int dim) {

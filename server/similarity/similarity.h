@@ -36,6 +36,9 @@ void SimilarityBlock(const float* queries, size_t query_stride, size_t query_cou
 // out[i] = Similarity(query, rows[i]): rows lie anywhere, later ones are prefetched.
 void SimilarityGather(const float* query, absl::Span<const float* const> rows, int dim, float* out);
 
+// The same for rows in two planes.
+void SimilarityGather(const float* query, absl::Span<const SplitVector> rows, int dim, float* out);
+
 // sqrt(Similarity(x, x)).
 float Norm(const float* x, int dim);
 

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "server/similarity/kernels.h"
+#include "server/similarity/reduce_avx2.h"
 #include "server/similarity/tile_loops.h"
 
 namespace evoke::similarity_internal {
@@ -14,29 +15,31 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kHalf = 8;
 
-// See similarity_avx512.cc. Level8 is the addition of the two halves.
-inline __m256 Level4(__m256 x, __m256 y) {  // lanes l and l + 4: 128-bit blocks
-  return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
-}
-inline __m256 Level2(__m256 x, __m256 y) {  // lanes l and l + 2, inside each block
-  return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xEE));
-}
-inline __m256 Level1(__m256 x, __m256 y) {  // lanes l and l + 1
-  return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x88), _mm256_shuffle_ps(x, y, 0xDD));
-}
-
-// Lane n of the result is the rest of the tree over acc[n].
-inline __m256 Reduce8(const __m256 (&acc)[8]) {
-  const __m256 g0 = Level4(acc[0], acc[4]);
-  const __m256 g1 = Level4(acc[1], acc[5]);
-  const __m256 g2 = Level4(acc[2], acc[6]);
-  const __m256 g3 = Level4(acc[3], acc[7]);
-  return Level1(Level2(g0, g1), Level2(g2, g3));
-}
-
 // All ones in the first `count` lanes; count <= 0 gives none, count >= 8 all.
 inline __m256i TailMask(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+inline __m256 Load(const float* row, int e) { return _mm256_loadu_ps(row + e); }
+inline __m256 LoadTail(const float* row, int e, int dim) {
+  return _mm256_maskload_ps(row + e, TailMask(dim - e));
+}
+
+// (high << 16) + low, lane by lane; see split_vector.h.
+inline __m256 Join8(const uint16_t* high, const int16_t* low) {
+  const __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high)));
+  const __m256i l = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(low)));
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(h, 16), l));
+}
+inline __m256 Load(SplitVector row, int e) { return Join8(row.high + e, row.low + e); }
+inline __m256 LoadTail(SplitVector row, int e, int dim) {
+  uint16_t high[kHalf] = {};
+  int16_t low[kHalf] = {};
+  for (int i = 0; i < kHalf && e + i < dim; ++i) {
+    high[i] = row.high[e + i];
+    low[i] = row.low[e + i];
+  }
+  return Join8(high, low);
 }
 
 struct Avx2 {
@@ -74,7 +77,8 @@ struct Avx2 {
     _mm256_storeu_ps(out, Reduce8(low));
   }
 
-  static void Row(const float* query, const float* const* k, int dim, float* out) {
+  template <class Key>
+  static void Row(const float* query, const Key* k, int dim, float* out) {
     __m256 low[8];
     __m256 high[8];
     RowHalf(query, k, 0, dim, low);
@@ -82,6 +86,12 @@ struct Avx2 {
 #pragma GCC unroll 8
     for (int n = 0; n < 8; ++n) low[n] = _mm256_add_ps(low[n], high[n]);
     _mm256_storeu_ps(out, Reduce8(low));
+  }
+
+  static void Join(SplitVector row, int dim, float* out) {
+    int e = 0;
+    for (; e + kHalf <= dim; e += kHalf) _mm256_storeu_ps(out + e, Load(row, e));
+    if (e < dim) _mm256_maskstore_ps(out + e, TailMask(dim - e), LoadTail(row, e, dim));
   }
 
  private:
@@ -109,7 +119,8 @@ struct Avx2 {
   }
 
   // acc[j]: accumulators half, .., half + 7 of the similarity of query and k[j].
-  static inline void RowHalf(const float* query, const float* const* k, int half, int dim, __m256 (&acc)[8]) {
+  template <class Key>
+  static inline void RowHalf(const float* query, const Key* k, int half, int dim, __m256 (&acc)[8]) {
 #pragma GCC unroll 8
     for (int n = 0; n < 8; ++n) acc[n] = _mm256_setzero_ps();
     int e = 0;
@@ -117,15 +128,14 @@ struct Avx2 {
       const __m256 x = _mm256_loadu_ps(query + e + half);
 #pragma GCC unroll 8
       for (int n = 0; n < 8; ++n) {
-        acc[n] = _mm256_fmadd_ps(x, _mm256_loadu_ps(k[n] + e + half), acc[n]);
+        acc[n] = _mm256_fmadd_ps(x, Load(k[n], e + half), acc[n]);
       }
     }
     if (e < dim) {
-      const __m256i in = TailMask(dim - e - half);
-      const __m256 x = _mm256_maskload_ps(query + e + half, in);
+      const __m256 x = LoadTail(query, e + half, dim);
 #pragma GCC unroll 8
       for (int n = 0; n < 8; ++n) {
-        acc[n] = _mm256_fmadd_ps(x, _mm256_maskload_ps(k[n] + e + half, in), acc[n]);
+        acc[n] = _mm256_fmadd_ps(x, LoadTail(k[n], e + half, dim), acc[n]);
       }
     }
   }
@@ -135,7 +145,9 @@ using Loops = TileLoops<Avx2>;
 
 }  // namespace
 
-constinit const SimilarityKernels kAvx2Kernels = {SimdPath::kAvx2, Avx2::Similarity, Loops::Many,
-                                                  Loops::Block, Loops::Gather};
+constinit const SimilarityKernels kAvx2Kernels = {
+    SimdPath::kAvx2, Avx2::Similarity,   Loops::Many, Loops::Block,
+    Loops::Gather,   Loops::GatherSplit, Avx2::Join,
+};
 
 }  // namespace evoke::similarity_internal

@@ -5,42 +5,13 @@
 #include <immintrin.h>
 
 #include "server/similarity/kernels.h"
+#include "server/similarity/reduce_avx512.h"
 #include "server/similarity/tile_loops.h"
 
 namespace evoke::similarity_internal {
 namespace {
 
 constexpr int kLanes = 16;
-
-// The four levels of the tree, each for two registers (or register pairs) at once: the low halves of x and y
-// plus their high halves. A level halves the lanes of a similarity and doubles the similarities of a
-// register.
-inline __m512 Level8(__m512 x, __m512 y) {  // lanes l and l + 8: 256-bit halves
-  return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xEE));
-}
-inline __m512 Level4(__m512 x, __m512 y) {  // lanes l and l + 4: neighboring 128-bit blocks
-  return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xDD));
-}
-inline __m512 Level2(__m512 x, __m512 y) {  // lanes l and l + 2, inside each block
-  return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xEE));
-}
-inline __m512 Level1(__m512 x, __m512 y) {  // lanes l and l + 1
-  return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xDD));
-}
-// [a, b, c, d] by blocks, each block the four partial sums of one similarity.
-inline __m512 Quarter(__m512 a, __m512 b, __m512 c, __m512 d) {
-  return Level4(Level8(a, b), Level8(c, d));
-}
-
-// Lane n of the result is the tree over acc[n]. Block i, element j comes from group j's member i, so group j
-// is j, j + 4, j + 8, j + 12.
-inline __m512 Reduce16(const __m512 (&acc)[16]) {
-  const __m512 g0 = Quarter(acc[0], acc[4], acc[8], acc[12]);
-  const __m512 g1 = Quarter(acc[1], acc[5], acc[9], acc[13]);
-  const __m512 g2 = Quarter(acc[2], acc[6], acc[10], acc[14]);
-  const __m512 g3 = Quarter(acc[3], acc[7], acc[11], acc[15]);
-  return Level1(Level2(g0, g1), Level2(g2, g3));
-}
 
 // The same for 8: after the last level block i holds similarities 2 i and 2 i + 1, twice.
 inline __m256 Reduce8(const __m512 (&acc)[8]) {
@@ -53,6 +24,28 @@ inline __m256 Reduce8(const __m512 (&acc)[8]) {
 
 inline __mmask16 TailMask(int missing_from) {
   return static_cast<__mmask16>((1u << missing_from) - 1u);
+}
+
+inline __m512 Load(const float* row, int e) { return _mm512_loadu_ps(row + e); }
+inline __m512 LoadTail(const float* row, int e, int dim) {
+  return _mm512_maskz_loadu_ps(TailMask(dim - e), row + e);
+}
+
+// (high << 16) + low, lane by lane; see split_vector.h.
+inline __m512 Join16(const uint16_t* high, const int16_t* low) {
+  const __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(high)));
+  const __m512i l = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(h, 16), l));
+}
+inline __m512 Load(SplitVector row, int e) { return Join16(row.high + e, row.low + e); }
+inline __m512 LoadTail(SplitVector row, int e, int dim) {
+  uint16_t high[kLanes] = {};
+  int16_t low[kLanes] = {};
+  for (int i = 0; i < dim - e; ++i) {
+    high[i] = row.high[e + i];
+    low[i] = row.low[e + i];
+  }
+  return Join16(high, low);
 }
 
 struct Avx512 {
@@ -100,7 +93,8 @@ struct Avx512 {
   }
 
   // Eight chains are what the latency of an fma needs on a machine that starts two in a cycle.
-  static void Row(const float* query, const float* const* k, int dim, float* out) {
+  template <class Key>
+  static void Row(const float* query, const Key* k, int dim, float* out) {
     __m512 acc[8];
 #pragma GCC unroll 8
     for (int n = 0; n < 8; ++n) acc[n] = _mm512_setzero_ps();
@@ -109,18 +103,23 @@ struct Avx512 {
       const __m512 x = _mm512_loadu_ps(query + e);
 #pragma GCC unroll 8
       for (int n = 0; n < 8; ++n) {
-        acc[n] = _mm512_fmadd_ps(x, _mm512_loadu_ps(k[n] + e), acc[n]);
+        acc[n] = _mm512_fmadd_ps(x, Load(k[n], e), acc[n]);
       }
     }
     if (e < dim) {
-      const __mmask16 in = TailMask(dim - e);
-      const __m512 x = _mm512_maskz_loadu_ps(in, query + e);
+      const __m512 x = LoadTail(query, e, dim);
 #pragma GCC unroll 8
       for (int n = 0; n < 8; ++n) {
-        acc[n] = _mm512_fmadd_ps(x, _mm512_maskz_loadu_ps(in, k[n] + e), acc[n]);
+        acc[n] = _mm512_fmadd_ps(x, LoadTail(k[n], e, dim), acc[n]);
       }
     }
     _mm256_storeu_ps(out, Reduce8(acc));
+  }
+
+  static void Join(SplitVector row, int dim, float* out) {
+    int e = 0;
+    for (; e + kLanes <= dim; e += kLanes) _mm512_storeu_ps(out + e, Load(row, e));
+    if (e < dim) _mm512_mask_storeu_ps(out + e, TailMask(dim - e), LoadTail(row, e, dim));
   }
 };
 
@@ -128,7 +127,9 @@ using Loops = TileLoops<Avx512>;
 
 }  // namespace
 
-constinit const SimilarityKernels kAvx512Kernels = {SimdPath::kAvx512, Avx512::Similarity, Loops::Many,
-                                                    Loops::Block, Loops::Gather};
+constinit const SimilarityKernels kAvx512Kernels = {
+    SimdPath::kAvx512, Avx512::Similarity, Loops::Many,  Loops::Block,
+    Loops::Gather,     Loops::GatherSplit, Avx512::Join,
+};
 
 }  // namespace evoke::similarity_internal

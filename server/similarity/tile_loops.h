@@ -11,10 +11,12 @@
 // linkage (see kernels.h). For the same reason nothing of the standard library is used here.
 //   kQueries, kKeys          the shape of Tile
 //   Tile(q, k, dim, out)     out[i * kKeys + j] = similarity of q[i] and k[j]
-//   Row(query, k, dim, out)  out[j] = similarity of query and k[j], j < 8
+//   Row(query, k, dim, out)  out[j] = similarity of query and k[j], j < 8; k are float* or SplitVector
 #pragma once
 
 #include <cstddef>
+
+#include "server/similarity/kernels.h"
 
 namespace evoke::similarity_internal {
 
@@ -25,6 +27,10 @@ struct TileLoops {
   }
 
   static void Gather(const float* query, const float* const* rows, size_t count, int dim, float* out) {
+    Rows(query, count, dim, out, [=](size_t i) { return rows[i]; });
+  }
+
+  static void GatherSplit(const float* query, const SplitVector* rows, size_t count, int dim, float* out) {
     Rows(query, count, dim, out, [=](size_t i) { return rows[i]; });
   }
 
@@ -66,11 +72,18 @@ struct TileLoops {
     constexpr int kLineFloats = 16;
     for (int e = 0; e < dim; e += kLineFloats) __builtin_prefetch(row + e, 0, 2);
   }
+  static void Prefetch(SplitVector row, int dim) {
+    constexpr int kLineHalves = 32;
+    for (int e = 0; e < dim; e += kLineHalves) {
+      __builtin_prefetch(row.high + e, 0, 2);
+      __builtin_prefetch(row.low + e, 0, 2);
+    }
+  }
 
   // `at(i)` is the address of row i. The last tile repeats its last row where rows are missing.
   template <class RowAt>
   static void Rows(const float* query, size_t rows, int dim, float* out, RowAt at) {
-    const float* row[kRow];
+    decltype(at(0)) row[kRow];
     for (size_t i = 0; i < rows; i += kRow) {
       const size_t count = rows - i < kRow ? rows - i : kRow;
       for (size_t j = 0; j < kRow; ++j) {

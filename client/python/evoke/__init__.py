@@ -5,9 +5,11 @@
     memory.update(embedding, 17)             # seen once
     memory.query(another).values             # -> array([17])
 
-Imports NumPy and gRPC only; evoke.torch (a memory as a module of a network) is imported by those who want it.
+Imports NumPy and gRPC only. evoke.aio is the same for event loops; evoke.torch (a memory as a module of a network) is
+imported by those who want it.
 """
 
+from . import aio
 from ._local import Local, local
 from ._retry import RetryPolicy
 from ._security import Tls

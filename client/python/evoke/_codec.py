@@ -4,8 +4,9 @@ Inputs may be NumPy arrays, anything with __array__, nested lists, or CPU tensor
 their methods: torch is never imported here.
 """
 
+import math
 import sys
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from . import results
 from ._proto import types_pb2
 from .errors import Internal, InvalidArgument
 
-_DTYPES = {"float32": types_pb2.DTYPE_FLOAT32, "float16": types_pb2.DTYPE_FLOAT16,
-           "bfloat16": types_pb2.DTYPE_BFLOAT16}
+# As they travel: what has one of these types is sent without a conversion.
+_WIRE = {np.dtype("<f4"): types_pb2.DTYPE_FLOAT32, np.dtype("<f2"): types_pb2.DTYPE_FLOAT16}
+_TYPES = {name: np.dtype(name) for name in ("u1", "<u8", "<i8", "<f4")}  # of replies
 _DURABILITY = {types_pb2.DURABILITY_MEMORY: "memory", types_pb2.DURABILITY_WAL: "wal",
                types_pb2.DURABILITY_FSYNC: "fsync"}
 
@@ -26,30 +28,31 @@ def array(x: Any) -> np.ndarray:
 
 def floats(x: Any) -> np.ndarray:
     """The same for numbers that NumPy is to compute with: bfloat16 is widened, exactly. A mapped array stays mapped."""
-    a, name = _numbers(x)
-    return (a.astype(np.uint32) << 16).view(np.float32) if name == "bfloat16" else a
+    a, bfloat16 = _numbers(x)
+    return (a.astype(np.uint32) << 16).view(np.float32) if bfloat16 else a
 
 
-def _numbers(x: Any) -> Tuple[np.ndarray, str]:
-    """x as a NumPy array, and the name of its element type. bfloat16, which NumPy lacks, comes as uint16 bits."""
+def _numbers(x: Any) -> Tuple[np.ndarray, bool]:
+    """x as a NumPy array, and whether it is bfloat16, which NumPy lacks: it comes as uint16 bits."""
     if hasattr(x, "detach") and hasattr(x, "cpu"):  # a tensor of PyTorch
         x = x.detach().cpu()
         if str(x.dtype) == "torch.bfloat16":
             int16 = sys.modules[type(x).__module__.partition(".")[0]].int16
-            return x.contiguous().view(int16).numpy().view(np.uint16), "bfloat16"
+            return x.contiguous().view(int16).numpy().view(np.uint16), True
         x = x.numpy()
     x = np.asarray(x)
-    if x.dtype.name == "bfloat16":  # of the package ml_dtypes
-        return np.ascontiguousarray(x).view(np.uint16), "bfloat16"
-    return x, x.dtype.name
+    if x.dtype.kind == "V" and x.dtype.name == "bfloat16":  # of the package ml_dtypes
+        return np.ascontiguousarray(x).view(np.uint16), True
+    return x, False
 
 
-def matrix(x: Any, key_dim: Optional[int] = None) -> types_pb2.Matrix:
-    """[rows, dim] or one row [dim] as a Matrix. float32, float16 and bfloat16 travel as they are, others as float32.
+def matrix(x: Any, key_dim: Optional[int] = None) -> Dict[str, Any]:
+    """[rows, dim] or one row [dim] as the fields of a Matrix: so the bytes are copied once, into the request.
 
-    Raises InvalidArgument (BAD_SHAPE) when x is not one or two dimensional or, with a known key_dim, has another one.
+    float32, float16 and bfloat16 travel as they are, others as float32. Raises InvalidArgument (BAD_SHAPE) when x is not
+    one or two dimensional or, with a known key_dim, has another one.
     """
-    x, name = _numbers(x)
+    x, bfloat16 = _numbers(x)
     if x.ndim == 1:
         x = x[None, :]
     if x.ndim != 2:
@@ -58,14 +61,14 @@ def matrix(x: Any, key_dim: Optional[int] = None) -> types_pb2.Matrix:
     if key_dim is not None and x.shape[1] != key_dim:
         raise InvalidArgument("embeddings have %d dimensions, the memory expects %d" % (x.shape[1], key_dim),
                               reason="BAD_SHAPE")
-    if name not in _DTYPES:
+    dtype = types_pb2.DTYPE_BFLOAT16 if bfloat16 else _WIRE.get(x.dtype)
+    if dtype is None:
         if x.dtype.kind not in "fiub":
             raise InvalidArgument("embeddings must be numbers, not %s" % x.dtype, reason="BAD_SHAPE")
-        name = "float32"
+        dtype = types_pb2.DTYPE_FLOAT32
         with np.errstate(over="ignore"):  # an overflow becomes infinite, which the server refuses, naming the row
             x = x.astype(np.float32)
-    data = np.ascontiguousarray(x, x.dtype.newbyteorder("<"))
-    return types_pb2.Matrix(data=data.tobytes(), dtype=_DTYPES[name], rows=x.shape[0], dim=x.shape[1])
+    return {"data": x.tobytes(), "dtype": dtype, "rows": x.shape[0], "dim": x.shape[1]}
 
 
 def int64(y: Any, rows: int, what: str) -> bytes:
@@ -116,21 +119,21 @@ def unbits(data: bytes, rows: int) -> np.ndarray:
     """[rows] bool."""
     if len(data) != (rows + 7) // 8:
         raise Internal("the reply has %d bytes of bits for %d rows" % (len(data), rows))
-    return np.unpackbits(np.frombuffer(data, np.uint8), count=rows, bitorder="little").astype(bool)
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=rows, bitorder="little").view(np.bool_)
 
 
 def unpack(data: bytes, dtype: str, shape: Tuple[int, ...]) -> np.ndarray:
     """A read-only array of the reply. Raises Internal when the byte count is another."""
-    expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    kind = _TYPES[dtype]
+    expected = math.prod(shape) * kind.itemsize
     if len(data) != expected:
         raise Internal("the reply has %d bytes for %s%s, expected %d" % (len(data), dtype, list(shape), expected))
-    return np.frombuffer(data, dtype).reshape(shape)
+    return np.frombuffer(data, kind).reshape(shape)
 
 
 def header(message: types_pb2.ReplyHeader) -> results.Header:
-    return results.Header(memory=message.memory, uid=message.uid, epoch=message.epoch, term=message.term,
-                          turn=message.turn, step=message.step,
-                          durability=_DURABILITY.get(message.durability, "unknown"), instance=message.instance)
+    return results.Header(message.memory, message.uid, message.epoch, message.term, message.turn, message.step,
+                          _DURABILITY.get(message.durability, "unknown"), message.instance)
 
 
 def payload_tuple(messages) -> Tuple[results.Payload, ...]:

@@ -141,34 +141,38 @@ class Partial:
             file.truncate(size)
 
 
-def run(memory, path: str, payloads: bool, report: _progress.Report, until: _retry.Deadline) -> Dict[str, Any]:
+async def run(memory, path: str, payloads: bool, report: _progress.Report, until: _retry.Deadline) -> Dict[str, Any]:
     """Exports a handle's memory to `path`; returns the header of the file. Continues what broke off, while it can."""
     client, partial = memory._client, Partial(path)
+    io = client._io
     written_by = _written_by()
 
-    def attempt(timeout: Optional[float]) -> None:
+    async def attempt(timeout: Optional[float]) -> None:
         state = partial.state
         request = memory_pb2.ExportRequest(memory=memory._ref(), without_payloads=not payloads)
         if state is not None:
             request.after_step, request.required_turn = state["last_step"], state["turn"]
-        with contextlib.closing(client._transport.stream("Export", request, timeout)) as replies:
-            for reply in replies:
+        replies = client._stream("Export", request, timeout)
+        try:
+            async for reply in replies:
                 if reply.HasField("header"):
                     partial.begin(_header(reply, payloads, written_by))
                     memory._seen(reply)
                 if reply.slots.rows:
-                    partial.append(reply.slots)
+                    await io.work(partial.append, reply.slots)
                 report("export", partial.state["rows"], partial.state["live_slots"])
+        finally:
+            await replies.aclose()
         if partial.state is None or partial.state["rows"] != partial.state["live_slots"]:
             raise Internal("Export: the stream ended before its last row")
 
     try:
-        if partial.state is not None and (partial.state["uid"] != memory.describe(deadline=until.remaining()).uid.hex()
+        if partial.state is not None and (partial.state["uid"] != (await memory._describe(until)).uid.hex()
                                           or partial.state["payloads"] != payloads):
             partial.reset()  # of another memory, or with other content
         while True:
             try:
-                _retry.call(attempt, until, client._policy(long=True), mutates=False)
+                await _retry.call(io, attempt, until, client._policy(long=True), mutates=False)
                 break
             except ExportChanged:
                 if partial.state is None:
@@ -178,7 +182,7 @@ def run(memory, path: str, payloads: bool, report: _progress.Report, until: _ret
                 partial.commit()
                 raise
         header = dict(partial.state)
-        partial.finish(report)
+        await io.work(partial.finish, report)
         return header
     finally:
         partial.close()

@@ -13,46 +13,46 @@ from .errors import DataLoss, InvalidArgument, SlotTaken
 _COMPARED_ROWS = 16  # the last ones that seem to be in, when an import is continued
 
 
-def run(client, path: str, name: Optional[str], spec: Optional[Dict[str, Any]], report: _progress.Report,
+async def run(client, path: str, name: Optional[str], spec: Optional[Dict[str, Any]], report: _progress.Report,
         until: _retry.Deadline):
     """Client.import_file."""
     with _export_file.ExportFile(path) as file:
-        file.verify(report)
+        await client._io.work(file.verify, report)
         wanted = dict(file.spec, **(spec or {}))
         if wanted["key_dim"] != file.key_dim:
             raise InvalidArgument("%s has keys of %d dimensions, not %d" % (path, file.key_dim, wanted["key_dim"]),
                                   reason="BAD_ARGUMENT", metadata={"field": "key_dim"})
-        memory = client.create_memory(name or file.header["memory"], if_not_exists=True, deadline=until.remaining(),
+        memory = await client.create_memory(name or file.header["memory"], if_not_exists=True, deadline=until.remaining(),
                                       **wanted)
-        max_rows = memory._max_rows(until)
-        done = _rows_in(memory, file, until)
+        max_rows = await memory._max_rows(until)
+        done = await _rows_in(memory, file, until)
         while done < file.rows:
             report("import", done, file.rows)
-            rows = _chunk(file, done, max_rows)
+            rows = await client._io.work(_chunk, file, done, max_rows)
             request = memory_pb2.ImportRequest(memory=memory._ref(), exact=rows)
             done += rows.rows
             if done == file.rows:
                 request.step_after = file.step
-            memory._send("Import", request, True, until.remaining())
+            await memory._send("Import", request, True, until.remaining())
         report("import", done, file.rows)
-        _compare(memory, file, until)
+        await _compare(memory, file, until)
         return memory
 
 
-def _rows_in(memory, file: _export_file.ExportFile, until: _retry.Deadline) -> int:
+async def _rows_in(memory, file: _export_file.ExportFile, until: _retry.Deadline) -> int:
     """How many rows the memory holds already: those up to its step. Raises SlotTaken when it holds anything else.
 
     The file's rows are in the order of their steps and a chunk is all or nothing, so the step alone says how far an
     earlier call came, if it was that call that filled the memory; the count and the latest rows must agree too.
     """
-    now = memory._describe(until)
+    now = await memory._describe(until)
     done = int(np.searchsorted(file.columns["written_steps"], now.step, side="right"))
     if done != now.live_slots or (0 < done < file.rows and now.step != file.columns["written_steps"][done - 1]):
         raise SlotTaken("memory %r has %d slots at step %d, the first %d rows of %s belong to that step" % (
             memory.name, now.live_slots, now.step, done, file.path), reason="SLOT_TAKEN")
     first, c = max(0, done - _COMPARED_ROWS), file.columns
     if done > first:
-        held = memory.get_slots(slots=c["slots"][first:done].tolist(), keys=True, deadline=until.remaining()).slots
+        held = (await memory.get_slots(slots=c["slots"][first:done].tolist(), keys=True, deadline=until.remaining())).slots
         found = [(s.slot, s.value, s.written_step, s.hits, s.key.tobytes()) for s in held]
         expected = [(int(c["slots"][i]), int(c["values"][i]), int(c["written_steps"][i]), int(c["hits"][i]),
                      c["keys"][i].tobytes()) for i in range(first, done)]
@@ -86,9 +86,9 @@ def _start(columns: Dict[str, np.ndarray], payload: int) -> int:
     return int(columns["payload_ends"][payload - 1]) if payload else 0
 
 
-def _compare(memory, file: _export_file.ExportFile, until: _retry.Deadline) -> None:
+async def _compare(memory, file: _export_file.ExportFile, until: _retry.Deadline) -> None:
     """The proof: state hash and step are those of the memory that was exported."""
-    now = memory.state_hash(deadline=until.remaining())
+    now = await memory.state_hash(deadline=until.remaining())
     found: Tuple[int, str] = (now.header.step, now.state_hash)
     # Without rows there is no chunk that could set the step.
     expected = (file.step if file.rows else found[0], file.state_hash)

@@ -3,7 +3,7 @@
 import dataclasses
 import random
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Awaitable, Callable, Optional
 
 from grpc import StatusCode
 
@@ -58,8 +58,9 @@ class Deadline:
         return self._end - time.monotonic()
 
 
-def call(attempt: Callable[[Optional[float]], Any], deadline: Deadline, policy: RetryPolicy, mutates: bool) -> Any:
-    """Returns attempt(timeout in seconds), repeated while that may help and there is time.
+async def call(io: Any, attempt: Callable[[Optional[float]], Awaitable[Any]], deadline: Deadline, policy: RetryPolicy,
+               mutates: bool) -> Any:
+    """Returns attempt(timeout in seconds), repeated while that may help and there is time; io is what waits between.
 
     Raises the last EvokeError. Its outcome_unknown is True when `mutates` and any attempt may have been applied.
     """
@@ -71,13 +72,13 @@ def call(attempt: Callable[[Optional[float]], Any], deadline: Deadline, policy: 
                                    outcome_unknown=unknown)
         timeout = min(remaining, policy.attempt_timeout or remaining)
         try:
-            return attempt(None if timeout == float("inf") else timeout)
+            return await attempt(None if timeout == float("inf") else timeout)
         except EvokeError as error:
             failures += 1
             unknown = unknown or (mutates and not surely_refused(error))
             delay = max(policy.backoff(failures), error.retry_delay or 0.0)
             if retriable(error) and delay < deadline.remaining():
-                time.sleep(delay)
+                await io.sleep(delay)
                 continue
             error.outcome_unknown = unknown
             if failures > 1:

@@ -7,8 +7,7 @@ concurrent callers get a session each, from a pool that belongs to one handle of
 
 import os
 import threading
-import time
-from typing import Any, Callable, List, Optional
+from typing import Any, Awaitable, Callable, List, Optional
 
 from . import _fork, _retry
 from ._proto import types_pb2
@@ -74,9 +73,9 @@ class SessionPool:
             self._lock.release()
 
 
-def mutate(pool: SessionPool, last_turn: Callable[[bool, _retry.Deadline], int],
-           send: Callable[[types_pb2.Mutation, Optional[float]], Any], deadline: _retry.Deadline,
-           policy: _retry.RetryPolicy) -> Any:
+async def mutate(io: Any, pool: SessionPool, last_turn: Callable[[bool, _retry.Deadline], Awaitable[int]],
+                 send: Callable[[types_pb2.Mutation, Optional[float]], Awaitable[Any]], deadline: _retry.Deadline,
+                 policy: _retry.RetryPolicy) -> Any:
     """Sends one mutation until it is answered or refused, and returns the reply.
 
     last_turn(refresh, deadline): a turn of this memory that was seen, asked for anew when refresh is True.
@@ -86,17 +85,18 @@ def mutate(pool: SessionPool, last_turn: Callable[[bool, _retry.Deadline], int],
     is when the pool was retired meanwhile: what was meant for the old content must not land on the restored one.
     """
     refused, generation = 0, pool.generation
-    session = pool.take() or Session(last_turn(False, deadline), generation)
+    session = pool.take() or Session(await last_turn(False, deadline), generation)
     while True:
         try:
-            reply = _retry.call(lambda timeout: send(session.mutation(), timeout), deadline, policy, mutates=True)
+            reply = await _retry.call(io, lambda timeout: send(session.mutation(), timeout), deadline, policy,
+                                      mutates=True)
         except SessionLost as error:
             refused += 1
             delay = 0.0 if refused == 1 else policy.backoff(refused)
             if error.outcome_unknown or delay >= deadline.remaining() or generation != pool.generation:
                 raise
-            time.sleep(delay)
-            session = Session(last_turn(True, deadline), generation)
+            await io.sleep(delay)
+            session = Session(await last_turn(True, deadline), generation)
         except SessionError:
             raise
         except EvokeError as error:

@@ -33,13 +33,13 @@ class Imported:
 
 
 class TransferCalls:
-    """What evoke.Memory can do with files and arrays; mixed into it, never used alone.
+    """What a memory handle can do with files and arrays; mixed into it, never used alone.
 
     progress: True for a bar (needs tqdm), or a function (phase, done, total). deadline: seconds, by default the
     client's long_deadline.
     """
 
-    def export(self, path: Union[str, "os.PathLike[str]"], *, payloads: bool = True, progress: _progress.Wanted = None,
+    async def export(self, path: Union[str, "os.PathLike[str]"], *, payloads: bool = True, progress: _progress.Wanted = None,
                deadline: Optional[float] = None) -> Exported:
         """Writes the memory at one turn to a file that numpy.load reads (client/README.md has the format).
 
@@ -49,11 +49,11 @@ class TransferCalls:
         """
         path = os.fspath(path)
         with _progress.reporter(progress, "export of %s" % self._name) as report:
-            h = _export.run(self, path, payloads, report, self._client._until(deadline, long=True))
+            h = await _export.run(self, path, payloads, report, self._client._until(deadline, long=True))
         token = snapshots.SnapshotToken(bytes.fromhex(h["uid"]), h["epoch"], h["turn"], h["step"], h["state_hash"])
         return Exported(path, token, h["live_slots"], os.path.getsize(path))
 
-    def import_arrays(self, keys: Any, values: Any, ages: Any = None,
+    async def import_arrays(self, keys: Any, values: Any, ages: Any = None,
                       payloads: Optional[Sequence[Optional[bytes]]] = None, *, progress: _progress.Wanted = None,
                       deadline: Optional[float] = None) -> Imported:
         """Writes observations into free slots without searching, for instance a memory that was trained elsewhere.
@@ -74,15 +74,15 @@ class TransferCalls:
         values = np.frombuffer(_codec.int64(values, rows, "values"), "<i8")
         payloads = _codec.payloads(payloads, rows)
         order = _oldest_first(ages, rows)
-        described = self._describe(until)
+        described = await self._describe(until)
         if rows > described.spec["capacity"] - described.live_slots:
             free = described.spec["capacity"] - described.live_slots
             raise MemoryFull("import of %d rows into %d free slots of memory %r" % (rows, free, self._name),
                              reason="MEMORY_FULL", metadata={"free": str(free), "rows": str(rows)})
-        _check_keys(keys, described.spec["key_dim"])
+        await self._client._io.work(_check_keys, keys, described.spec["key_dim"])
 
         slots, header, done = np.empty(rows, np.uint64), None, 0
-        limit = max(1, min(CHUNK_BYTES // (keys.shape[1] * 4 + 8), self._max_rows(until)))
+        limit = max(1, min(CHUNK_BYTES // (keys.shape[1] * 4 + 8), await self._max_rows(until)))
         with _progress.reporter(progress, "import into %s" % self._name) as report:
             while done < rows:
                 report("import", done, rows)
@@ -94,7 +94,7 @@ class TransferCalls:
                     embeddings=_codec.matrix(keys[chunk], described.spec["key_dim"]), values=values[chunk].tobytes(),
                     payloads=[payloads[i] for i in chunk] if payloads else ()))
                 try:
-                    reply = self._send("Import", request, True, until.remaining())
+                    reply = await self._send("Import", request, True, until.remaining())
                 except EvokeError as error:
                     error.metadata["imported_rows"] = str(done)
                     raise
@@ -103,9 +103,9 @@ class TransferCalls:
             report("import", done, rows)
         return Imported(header, slots)
 
-    def _max_rows(self, until: Any) -> int:
+    async def _max_rows(self, until: Any) -> int:
         """Of one request, as the server says."""
-        return self._client.status(deadline=until.remaining()).limits.get("max_rows") or 2**32 - 1
+        return (await self._client.status(deadline=until.remaining())).limits.get("max_rows") or 2**32 - 1
 
 
 def _oldest_first(ages: Any, rows: int) -> np.ndarray:

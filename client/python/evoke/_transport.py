@@ -1,9 +1,8 @@
 """One attempt of a call: channels, addresses, forks. Knows nothing of retries or sessions."""
 
-import contextlib
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import grpc
 
@@ -34,6 +33,32 @@ def addresses_of(address: Union[str, Sequence[str]]) -> Tuple[str, ...]:
     return tuple(a if a.startswith("unix:") or ":" in a else "%s:%d" % (a, DEFAULT_PORT) for a in given)
 
 
+class _Line(NamedTuple):
+    """A connection to one address."""
+
+    position: int          # of the address
+    channel: grpc.Channel
+    metadata: Any          # of every call: the token that was read when it was made
+    calls: Dict[str, Any]  # method -> what calls it
+
+
+class Attempt:
+    """A call that was started. Thread-safe."""
+
+    def __init__(self, transport: "Transport", method: str, line: _Line, call: Any):
+        self._transport, self._method, self._line, self._call = transport, method, line, call
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    def result(self) -> Any:
+        """After done() was called. Raises EvokeError."""
+        try:
+            return self._call.result()
+        except grpc.RpcError as error:
+            raise self._transport._failed(self._method, error, self._line) from None
+
+
 class Transport:
     """Sends requests to the first address that answers; goes on to the next when one is unavailable.
 
@@ -47,8 +72,9 @@ class Transport:
         merged = dict(_OPTIONS)
         merged.update(options or {})
         self._options = list(merged.items())
-        self._changed = threading.Condition()  # guards all below
-        self._stubs: Dict[int, Tuple[grpc.Channel, Any, Any, Any]] = {}  # by position in addresses
+        self._lock = threading.Lock()  # guards all below
+        self._changed = threading.Condition(self._lock)  # a fork began or ended, or during one a call ended
+        self._lines: Dict[int, _Line] = {}  # by position in addresses
         self._refused: Any = None  # the metadata whose token the server last refused
         self._current = 0      # position of the address in use
         self._in_flight = 0
@@ -58,94 +84,100 @@ class Transport:
 
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
         """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        line = self._begin(method)
         try:
-            with self._attempt(method, deadline) as send:
-                return send(request)
-        except errors.Unauthenticated:
-            if not self._has_another_token():
-                raise
-        with self._attempt(method, deadline) as send:
-            return send(request)
+            return line.calls[method](request, timeout=timeout, metadata=line.metadata)
+        except (grpc.RpcError, ValueError) as error:
+            raise self._failed(method, error, line) from None
+        finally:
+            self._end()
 
-    def stream(self, method: str, request: Any, timeout: Optional[float]) -> Iterator[Any]:
+    def start(self, method: str, request: Any, timeout: Optional[float], done: Callable[[], None]) -> "Attempt":
+        """The same without waiting. done(): called from any thread, once the attempt has its result. Raises EvokeError."""
+        line = self._begin(method)
+        try:
+            call = line.calls[method].future(request, timeout=timeout, metadata=line.metadata)
+        except (grpc.RpcError, ValueError) as error:
+            self._end()
+            raise self._failed(method, error, line) from None
+
+        def ended(_) -> None:
+            self._end()
+            done()
+
+        call.add_done_callback(ended)
+        return Attempt(self, method, line, call)
+
+    def stream(self, method: str, request: Any, timeout: Optional[float],
+               opened: Callable[[grpc.Call], None] = lambda call: None) -> Iterator[Any]:
         """One attempt of a method that answers with a stream: its messages, one after another.
 
-        Closing the generator cancels the call. A server that is gone is noticed by the channel's keepalive.
+        Closing the generator cancels the call. A server that is gone is noticed by the channel's keepalive. opened: is
+        given the call, for another thread to cancel.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        line = self._begin(method)
         try:
-            yield from self._stream(method, request, deadline)
-            return
-        except errors.Unauthenticated:  # refused before the first message
-            if not self._has_another_token():
-                raise
-        yield from self._stream(method, request, deadline)
-
-    def _stream(self, method: str, request: Any, deadline: Optional[float]) -> Iterator[Any]:
-        with self._attempt(method, deadline) as send:
-            replies = send(request)
+            replies = line.calls[method](request, timeout=timeout, metadata=line.metadata)
+            opened(replies)
             try:
                 yield from replies
             finally:
                 replies.cancel()
+        except (grpc.RpcError, ValueError) as error:
+            raise self._failed(method, error, line) from None
+        finally:
+            self._end()
 
-    @contextlib.contextmanager
-    def _attempt(self, method: str, deadline: Optional[float]) -> Iterator[Callable[[Any], Any]]:
-        """Lends what sends a request; counts the call as in flight and turns what fails into EvokeError."""
-        with self._changed:
+    def _begin(self, method: str) -> "_Line":
+        """The connection to use; the call counts as in flight until _end()."""
+        with self._lock:
             while self._forking:
                 self._changed.wait()
             if self._closed:
                 raise errors.Cancelled("%s: the client is closed" % method, reason="CLIENT_CLOSED")
-            position = self._current
-            channel, memory_stub, admin_stub, metadata = self._connect(position)
+            line = self._lines.get(self._current) or self._connect(self._current)
             self._in_flight += 1
-        try:
-            stub = memory_stub if hasattr(memory_stub, method) else admin_stub
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            yield lambda request: getattr(stub, method)(request, timeout=remaining, metadata=metadata)
-        except grpc.RpcError as error:
-            raise self._failed(method, error, position, channel) from None
-        except ValueError as error:  # "Cannot invoke RPC on closed channel!"
-            raise errors.Unavailable("%s: %s" % (method, error)) from None
-        finally:
-            with self._changed:
-                self._in_flight -= 1
+            return line
+
+    def _end(self) -> None:
+        with self._lock:
+            self._in_flight -= 1
+            if self._forking:
                 self._changed.notify_all()
 
-    def _has_another_token(self) -> bool:
+    def has_another_token(self) -> bool:
         """Its owner may have been given another one since the file was read. (A read does not hold the lock.)"""
         return self._security.metadata() != self._refused
 
     def close(self) -> None:
         """Closes the channels; calls in flight and later ones raise Cancelled."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            stubs, self._stubs = self._stubs, {}
-        for channel, *_ in stubs.values():
-            channel.close()
+            lines, self._lines = self._lines, {}
+        for line in lines.values():
+            line.channel.close()
 
-    def _connect(self, position: int):
-        if position not in self._stubs:
-            metadata = self._security.metadata()
-            channel = self._security.channel(self._addresses[position], self._options)
-            self._stubs[position] = (channel, memory_service_pb2_grpc.MemoryServiceStub(channel),
-                                     admin_service_pb2_grpc.AdminServiceStub(channel), metadata)
-        return self._stubs[position]
+    def _connect(self, position: int) -> "_Line":
+        metadata = self._security.metadata()
+        channel = self._security.channel(self._addresses[position], self._options)
+        stubs = (memory_service_pb2_grpc.MemoryServiceStub(channel), admin_service_pb2_grpc.AdminServiceStub(channel))
+        line = self._lines[position] = _Line(position, channel, metadata, {**vars(stubs[0]), **vars(stubs[1])})
+        return line
 
-    def _failed(self, method: str, error: grpc.RpcError, position: int, channel: grpc.Channel) -> errors.EvokeError:
+    def _failed(self, method: str, error: Exception, line: "_Line") -> errors.EvokeError:
+        if not isinstance(error, grpc.RpcError):  # "Cannot invoke RPC on closed channel!"
+            return errors.Unavailable("%s: %s" % (method, error))
         failure = errors.from_rpc_error(error, method)
-        with self._changed:
-            ours = self._stubs.get(position, (None,))[0] is channel
+        with self._lock:
+            ours = self._lines.get(line.position) is line
             if failure.code == grpc.StatusCode.UNAUTHENTICATED and ours:
-                self._refused = self._stubs.pop(position)[3]  # the next connection reads the token anew
-            if failure.code == grpc.StatusCode.UNAVAILABLE and self._current == position:
-                self._current = (position + 1) % len(self._addresses)
+                self._refused = self._lines.pop(line.position).metadata  # the next connection reads the token anew
+            if failure.code == grpc.StatusCode.UNAVAILABLE and self._current == line.position:
+                self._current = (line.position + 1) % len(self._addresses)
             if failure.code == grpc.StatusCode.UNAVAILABLE and not failure.reason and ours:
                 # The connection is broken. gRPC would make a new one with a back-off of its own, and only while some
                 # call polls; a new channel tries at once, so that _retry.py alone decides how often.
-                self._stubs.pop(position, None)
+                self._lines.pop(line.position, None)
         return failure
 
     def _before_fork(self) -> None:
@@ -163,9 +195,10 @@ class Transport:
 
     def _after_fork(self, in_child: bool) -> None:
         if in_child:
-            _abandoned.append(self._stubs)
-            self._stubs = {}
-            self._changed = threading.Condition()
+            _abandoned.append(self._lines)
+            self._lines = {}
+            self._lock = threading.Lock()
+            self._changed = threading.Condition(self._lock)
             self._in_flight = 0
             self._forking = False
             return

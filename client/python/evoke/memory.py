@@ -1,23 +1,12 @@
 """A memory: query it, train it, look into it."""
 
-import threading
-from typing import Any, Optional, Sequence
+from typing import Optional
 
-import numpy as np
-
-from . import _codec, _fork, _retry, _sessions, _spec, results, snapshots
-from ._proto import admin_service_pb2 as admin_pb2
-from ._proto import memory_service_pb2 as memory_pb2
-from ._proto import types_pb2
-from ._snapshot_calls import SnapshotCalls
-from ._transfer_calls import TransferCalls
-from .errors import InvalidArgument
-
-_FORMS = {"scores": memory_pb2.RETURN_FORM_SCORES, "gradient": memory_pb2.RETURN_FORM_GRADIENT,
-          "keys": memory_pb2.RETURN_FORM_KEYS}
+from . import _blocking, snapshots
+from ._memory_calls import MemoryCalls
 
 
-class Memory(SnapshotCalls, TransferCalls):
+class Memory:
     """Handle of one memory of a server. Made by Client.memory, create_memory, fork, restore_as or import_file.
 
     Arguments named x are embeddings [rows, key_dim] (or one row [key_dim]), of any scale: NumPy, lists or torch
@@ -34,15 +23,13 @@ class Memory(SnapshotCalls, TransferCalls):
 
     def __init__(self, client, name: str, uid: bytes = b"", epoch: Optional[int] = None):
         self._client = client
-        self._name = name
-        self._pool = _sessions.SessionPool()
-        self._lock = threading.Lock()  # guards all below
-        self._uid = uid
-        self._epoch = epoch
-        self._turn: Optional[int] = None     # the highest seen of this uid
-        self._key_dim: Optional[int] = None  # once known
-        self._origin: Optional[snapshots.SnapshotToken] = None
-        _fork.register(self)
+        self._calls = MemoryCalls(client._calls, name, uid, epoch)
+
+    @classmethod
+    def _of(cls, client, calls: MemoryCalls) -> "Memory":
+        memory = cls.__new__(cls)
+        memory._client, memory._calls = client, calls
+        return memory
 
     @property
     def client(self):
@@ -51,206 +38,42 @@ class Memory(SnapshotCalls, TransferCalls):
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._calls.name
 
     @property
     def uid(self) -> bytes:
         """16 bytes; b"" before the first reply."""
-        return self._uid
+        return self._calls.uid
 
     @property
     def origin(self) -> Optional[snapshots.SnapshotToken]:
         """The state that this memory was made from, when this very handle came from fork or restore_as."""
-        return self._origin
+        return self._calls.origin
 
-    def query(self, x: Any, k: Optional[int] = None, inverse_temperature: Optional[float] = None,
-              neighbors: bool = False, keys: bool = False, payloads: bool = False, skip: Any = None, *,
-              min_turn: Optional[int] = None, deadline: Optional[float] = None) -> results.QueryResult:
-        """The value nearest to each row, and its confidence; on request the neighbors with keys and payloads.
+    query = _blocking.method(MemoryCalls.query)
+    update = _blocking.method(MemoryCalls.update)
+    train_step = _blocking.method(MemoryCalls.train_step)
+    get_slots = _blocking.method(MemoryCalls.get_slots)
+    clear = _blocking.method(MemoryCalls.clear)
+    describe = _blocking.method(MemoryCalls.describe)
+    state_hash = _blocking.method(MemoryCalls.state_hash)
+    delete = _blocking.method(MemoryCalls.delete)
 
-        k and inverse_temperature default to the spec's. Rows with skip are padding: zeros come back. Changes nothing.
-        min_turn: answer only from a state of at least this turn.
-        """
-        matrix = _codec.matrix(x, self._key_dim)
-        rows = matrix.rows
-        request = memory_pb2.QueryRequest(
-            memory=self._ref(min_turn), embeddings=matrix, skip=_codec.bits(_codec.flags(skip, rows, "skip")), k=k,
-            inverse_temperature=inverse_temperature, neighbors=bool(neighbors), neighbor_keys=bool(keys),
-            neighbor_payloads=bool(payloads))
-        reply = self._read("Query", request, deadline)
-        found = None
-        if neighbors or keys or payloads:
-            shape = (rows, reply.neighbor_count)
-            found = results.Neighbors(
-                slots=_codec.unpack(reply.neighbor_slots, "<u8", shape),
-                values=_codec.unpack(reply.neighbor_values, "<i8", shape),
-                similarities=_codec.unpack(reply.neighbor_similarities, "<f4", shape),
-                weights=_codec.unpack(reply.neighbor_weights, "<f4", shape),
-                ages=_codec.unpack(reply.neighbor_ages, "<u8", shape),
-                keys=_codec.unpack(reply.neighbor_keys, "<f4", shape + (matrix.dim,)) if keys else None,
-                payloads={s.slot: _codec.payload_tuple(s.payloads) for s in reply.payloads} if payloads else None)
-        return results.QueryResult(
-            header=_codec.header(reply.header), answered=_codec.unbits(reply.answered, rows),
-            values=_codec.unpack(reply.values, "<i8", (rows,)),
-            confidences=_codec.unpack(reply.confidences, "<f4", (rows,)), neighbors=found)
+    snapshot = _blocking.method(MemoryCalls.snapshot)
+    snapshots = _blocking.method(MemoryCalls.snapshots)
+    verify_snapshot = _blocking.method(MemoryCalls.verify_snapshot)
+    copy_snapshot = _blocking.method(MemoryCalls.copy_snapshot)
+    delete_snapshot = _blocking.method(MemoryCalls.delete_snapshot)
+    restore = _blocking.method(MemoryCalls.restore)
 
-    def update(self, x: Any, y: Any, *, write: Any = None, skip: Any = None,
-               payloads: Optional[Sequence[Optional[bytes]]] = None,
-               deadline: Optional[float] = None) -> results.UpdateResult:
-        """Writes observations (x, y), all rows or none. payloads: at most 4,096 bytes a row, kept with the slot."""
-        request, writes = self._observations(memory_pb2.UpdateRequest, x, y, write, skip, payloads)
-        reply = self._send("Update", request, writes, deadline)
-        rows = request.embeddings.rows
-        return results.UpdateResult(header=_codec.header(reply.header),
-                                    outcomes=_codec.unpack(reply.outcomes, "u1", (rows,)),
-                                    slots=_codec.unpack(reply.slots, "<u8", (rows,)))
-
-    def train_step(self, x: Any, y: Any, *, write: Any = None, skip: Any = None,
-                   payloads: Optional[Sequence[Optional[bytes]]] = None, form: str = "scores",
-                   confidence_gradient: bool = False, deadline: Optional[float] = None) -> results.TrainResult:
-        """Answers, scores and writes observations in one round trip, all rows or none.
-
-        form: "scores", "gradient" (d loss / d x as well) or "keys" (the positive and the negative key). Rows with
-        write=False are answered and scored alike but change nothing; when no row writes, the call is a read.
-        """
-        if form not in _FORMS:
-            raise InvalidArgument("form is %r, expected one of %s" % (form, ", ".join(map(repr, _FORMS))),
-                                  reason="BAD_ARGUMENT")
-        request, writes = self._observations(memory_pb2.TrainStepRequest, x, y, write, skip, payloads)
-        request.form = _FORMS[form]
-        request.confidence_gradient = bool(confidence_gradient)
-        reply = self._send("TrainStep", request, writes, deadline)
-        rows = request.embeddings.rows
-
-        def vectors(data: bytes, asked: bool) -> Optional[np.ndarray]:
-            return _codec.unpack(data, "<f4", (rows, request.embeddings.dim)) if asked else None
-
-        return results.TrainResult(
-            header=_codec.header(reply.header), answered=_codec.unbits(reply.answered, rows),
-            values=_codec.unpack(reply.values, "<i8", (rows,)),
-            confidences=_codec.unpack(reply.confidences, "<f4", (rows,)),
-            losses=_codec.unpack(reply.losses, "<f4", (rows,)),
-            positive_found=_codec.unbits(reply.positive_found, rows),
-            negative_found=_codec.unbits(reply.negative_found, rows),
-            outcomes=_codec.unpack(reply.outcomes, "u1", (rows,)), slots=_codec.unpack(reply.slots, "<u8", (rows,)),
-            gradients=vectors(reply.gradients, form == "gradient"),
-            confidence_gradients=vectors(reply.confidence_gradients, confidence_gradient),
-            positive_keys=vectors(reply.positive_keys, form == "keys"),
-            negative_keys=vectors(reply.negative_keys, form == "keys"))
-
-    def get_slots(self, slots: Sequence[int] = (), values: Sequence[int] = (), limit: Optional[int] = None,
-                  keys: bool = False, payloads: bool = False, *, min_turn: Optional[int] = None,
-                  deadline: Optional[float] = None) -> results.SlotsResult:
-        """Reads live slots by number and by value (at most `limit`, default 16, of each value, newest first)."""
-        request = memory_pb2.GetSlotsRequest(
-            memory=self._ref(min_turn), slots=[int(s) for s in slots], values=[int(v) for v in values],
-            limit=limit or 0, keys=bool(keys), payloads=bool(payloads))
-        reply = self._read("GetSlots", request, deadline)
-
-        def slot(s: memory_pb2.Slot) -> results.Slot:
-            return results.Slot(slot=s.slot, value=s.value, written_step=s.written_step, age=s.age, hits=s.hits,
-                                key=np.frombuffer(s.key, "<f4") if keys else None,
-                                payloads=_codec.payload_tuple(s.payloads) if payloads else None)
-
-        return results.SlotsResult(
-            header=_codec.header(reply.header), slots=tuple(slot(s) for s in reply.slots),
-            values=tuple(results.ValueSlots(value=v.value, live_slots=v.live_slots, observations=v.observations,
-                                            slots=tuple(slot(s) for s in v.slots)) for v in reply.values))
-
-    def clear(self, *, deadline: Optional[float] = None) -> int:
-        """Frees every slot, exactly once, in order with other mutations; returns how many were live.
-
-        The epoch grows by 1; a handle that pinned the epoch goes on with the new one.
-        """
-        reply = self._send("ClearMemory", admin_pb2.ClearMemoryRequest(memory=self._ref()), True, deadline)
-        with self._lock:
-            if self._epoch is not None:
-                self._epoch = max(self._epoch, reply.header.epoch)
-        return reply.freed_slots
-
-    def describe(self, *, deadline: Optional[float] = None) -> results.Description:
-        """Spec and figures of this memory."""
-        return self._describe(self._client._until(deadline))
-
-    def state_hash(self, *, deadline: Optional[float] = None) -> results.StateHash:
-        """Names the state: equal hashes at equal steps are equal states."""
-        reply = self._read("StateHash", admin_pb2.StateHashRequest(memory=self._ref()), deadline)
-        return results.StateHash(_codec.header(reply.header), reply.state_hash, reply.live_slots)
-
-    def delete(self, *, deadline: Optional[float] = None) -> bool:
-        """Deletes this memory and its data; False when it was gone already."""
-        if not self._uid:
-            self.describe(deadline=deadline)
-        return self._client.delete_memory(self._name, uid=self._uid, deadline=deadline)
+    export = _blocking.method(MemoryCalls.export)
+    import_arrays = _blocking.method(MemoryCalls.import_arrays)
 
     def __repr__(self) -> str:
-        return "evoke.Memory(%r%s)" % (self._name, ", uid=%s" % self._uid.hex() if self._uid else "")
+        return "evoke.Memory(%s)" % self._calls.identity()
 
     def __getstate__(self):
-        return {"client": self._client, "name": self._name, "uid": self._uid, "epoch": self._epoch}
+        return dict(self._calls.arguments(), client=self._client)
 
     def __setstate__(self, state):
         self.__init__(**state)
-
-    # ---- one call ----
-
-    def _observations(self, message, x, y, write, skip, payloads):
-        """The request without its mutation, and whether any row writes."""
-        matrix = _codec.matrix(x, self._key_dim)
-        rows = matrix.rows
-        write, skip = _codec.flags(write, rows, "write"), _codec.flags(skip, rows, "skip")
-        request = message(memory=self._ref(), embeddings=matrix, values=_codec.int64(y, rows, "values"),
-                          write=_codec.bits(write), skip=_codec.bits(skip), payloads=_codec.payloads(payloads, rows))
-        writes = np.ones(rows, bool) if write is None else write
-        return request, bool((writes if skip is None else writes & ~skip).any())
-
-    def _ref(self, min_turn: Optional[int] = None) -> types_pb2.MemoryRef:
-        with self._lock:
-            return types_pb2.MemoryRef(name=self._name, uid=self._uid, epoch=self._epoch, min_turn=min_turn)
-
-    def _read(self, method: str, request: Any, deadline: Optional[float]) -> Any:
-        return self._seen(self._client._call(method, request, deadline))
-
-    def _send(self, method: str, request: Any, writes: bool, deadline: Optional[float]) -> Any:
-        """Sends a request that is a mutation when any of its rows writes."""
-        if not writes:
-            return self._read(method, request, deadline)
-        until = self._client._until(deadline)
-
-        def send(mutation: types_pb2.Mutation, timeout: Optional[float]) -> Any:
-            request.mutation.CopyFrom(mutation)
-            request.memory.uid = self._uid
-            return self._client._transport.call(method, request, timeout)
-
-        return self._seen(_sessions.mutate(self._pool, self._last_turn, send, until, self._client.retry))
-
-    def _last_turn(self, refresh: bool, deadline: _retry.Deadline) -> int:
-        if refresh or self._turn is None or not self._uid:
-            self._describe(deadline)
-        return self._turn
-
-    def _describe(self, deadline: _retry.Deadline) -> results.Description:
-        request = admin_pb2.DescribeMemoryRequest(memory=self._ref())
-        reply = self._seen(_retry.call(lambda timeout: self._client._transport.call("DescribeMemory", request, timeout),
-                                       deadline, self._client.retry, mutates=False))
-        with self._lock:
-            self._key_dim = reply.description.spec.key_dim or None
-        return _spec.description(reply.description)
-
-    def _seen(self, reply: Any) -> Any:
-        """Learns uid and turn from a reply's header; returns the reply."""
-        header = reply.header
-        with self._lock:
-            self._uid = self._uid or header.uid
-            if header.uid == self._uid:
-                self._turn = max(self._turn or 0, header.turn)
-        return reply
-
-    def _before_fork(self) -> None:
-        self._lock.acquire()
-
-    def _after_fork(self, in_child: bool) -> None:
-        if in_child:
-            self._lock = threading.Lock()
-        else:
-            self._lock.release()

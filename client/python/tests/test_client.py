@@ -56,7 +56,7 @@ def test_error_survives_a_pickle():
     (np.ones((3, 2)), types_pb2.DTYPE_FLOAT32, 8), ([[1, 2], [3, 4], [5, 6]], types_pb2.DTYPE_FLOAT32, 8),
     (np.ones((3, 2), ">f4"), types_pb2.DTYPE_FLOAT32, 8), (np.ones((2, 3), np.float32).T, types_pb2.DTYPE_FLOAT32, 8)])
 def test_matrix_keeps_what_travels_and_widens_the_rest(x, dtype, bytes_a_row):
-    m = _codec.matrix(x)
+    m = types_pb2.Matrix(**_codec.matrix(x))
     assert (m.dtype, m.rows, m.dim, len(m.data)) == (dtype, 3, 2, 3 * bytes_a_row)
     if bytes_a_row == 8:
         assert np.array_equal(np.frombuffer(m.data, "<f4").reshape(3, 2), np.asarray(x))
@@ -66,7 +66,7 @@ def test_matrix_takes_tensors_of_any_kind():
     torch = pytest.importorskip("torch")
     for dtype, expected in ((torch.float32, types_pb2.DTYPE_FLOAT32), (torch.float64, types_pb2.DTYPE_FLOAT32),
                             (torch.float16, types_pb2.DTYPE_FLOAT16), (torch.bfloat16, types_pb2.DTYPE_BFLOAT16)):
-        m = _codec.matrix(torch.ones(2, 3, dtype=dtype, requires_grad=True).t())
+        m = types_pb2.Matrix(**_codec.matrix(torch.ones(2, 3, dtype=dtype, requires_grad=True).t()))
         assert (m.dtype, m.rows, m.dim) == (expected, 3, 2)
     assert np.frombuffer(m.data, np.uint16)[0] == 0x3F80  # 1.0 in bfloat16
 

@@ -154,7 +154,7 @@ def test_interruption_gives_the_session_up(fake, client, monkeypatch):
     with monkeypatch.context() as patched:
         def interrupted(*_):
             raise KeyboardInterrupt
-        patched.setattr(client._transport, "call", interrupted)
+        patched.setattr(client._calls._transport, "call", interrupted)
         with pytest.raises(KeyboardInterrupt):
             memory.update(X, Y)
     memory.update(X, Y)

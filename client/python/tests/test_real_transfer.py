@@ -204,7 +204,7 @@ def test_export_is_read_by_numpy_and_comes_back_bit_for_bit(real, big, tmp_path)
 
 
 def test_interrupted_export_is_continued(real, big, tmp_path, monkeypatch):
-    transport, asked = real.client._transport, []
+    transport, asked = real.client._calls._transport, []
     stream = transport.stream
 
     def interrupted(method, request, timeout):
@@ -228,7 +228,7 @@ def test_interrupted_export_is_continued(real, big, tmp_path, monkeypatch):
 
 
 def test_interrupted_export_begins_anew_when_the_memory_changed(real, big, tmp_path, monkeypatch):
-    transport = real.client._transport
+    transport = real.client._calls._transport
     stream = transport.stream
 
     def interrupted(method, request, timeout):

@@ -79,7 +79,7 @@ TEST(LoadConfigTest, AllErrorsOfAllSourcesAreReportedAtOnce) {
   EXPECT_THAT(errors, SizeIs(7));
   EXPECT_THAT(errors, Contains(HasSubstr("--thread is unknown, the nearest is --threads")));
   EXPECT_THAT(errors, Contains(HasSubstr("max-kk is unknown, the nearest is max-k")));
-  EXPECT_THAT(errors, Contains(HasSubstr("index is \"hnsw\", expects flat, faiss_flat")));
+  EXPECT_THAT(errors, Contains(HasSubstr("index is \"hnsw\", expects flat, faiss_flat, canonical")));
   EXPECT_THAT(errors, Contains(HasSubstr("max-rows is \"many\"")));
   EXPECT_THAT(errors, Contains(HasSubstr("environment: drain-timeout is \"soon\"")));
   EXPECT_THAT(errors, Contains(HasSubstr("\"stray\" is no option")));

@@ -76,9 +76,11 @@ TEST_P(ShardAuditTest, FindsNothingWhereNothingDiffers) {
 
 TEST_P(ShardAuditTest, FindsAndRepairsAKeyThatTheIndexHasWrong) {
   // As if bits of the index's copy had flipped: position 2 is slot 5, 6 is slot 13, which is free.
-  const std::vector<float> wrong(size_t{8} * kDim, 0.5f);
+  const std::vector<uint16_t> high(size_t{8} * kDim + 64, 0x3f00);  // 0.5
+  const std::vector<int16_t> low(size_t{8} * kDim, 0);
   const uint64_t live = 0xff;
-  const KeyMatrixView view{.data = wrong.data(), .stride = kDim, .dim = kDim, .rows = 8, .live = &live, .live_count = 8};
+  const KeyMatrixView view{
+      .planes = {high.data(), low.data(), kDim}, .dim = kDim, .rows = 8, .live = &live, .live_count = 8};
   LocalShardPeer::IndexOf(*shard_).Upsert(view, {2, 6});
   const AuditAnswer answer = Audit();
   if (has_copy()) {

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "server/base/thread_pool.h"
 #include "server/index/index_factory.h"
+#include "server/index/scan_paths.h"
 #include "server/index/top_candidates.h"
 #include "server/similarity/similarity.h"
 #include "tests/unit/similarity/random_vectors.h"
@@ -21,38 +23,45 @@ namespace {
 class Keys {
  public:
   Keys(uint32_t capacity, uint32_t dim)
-      : dim_(dim), stride_(dim + 3), data_(size_t{capacity} * stride_, 7.0f) {
+      : dim_(dim),
+        stride_(dim + 3),
+        high_(size_t{capacity} * stride_ + 64, 0x40e0),  // 7
+        low_(size_t{capacity} * stride_ + 64) {
     live_.resize((capacity + 63) / 64);
   }
   void Set(uint32_t position, const std::vector<float>& key) {
-    std::copy(key.begin(), key.end(), data_.begin() + position * stride_);
+    Split(key.data(), static_cast<int>(dim_), &high_[position * stride_], &low_[position * stride_]);
     live_[position >> 6] |= uint64_t{1} << (position & 63);
     rows_ = std::max(rows_, position + 1);
   }
   void Unset(uint32_t position) { live_[position >> 6] &= ~(uint64_t{1} << (position & 63)); }
   std::vector<float> Get(uint32_t position) const {
-    return {data_.begin() + position * stride_, data_.begin() + position * stride_ + dim_};
+    std::vector<float> key(dim_);
+    Join(View().row(position), static_cast<int>(dim_), key.data());
+    return key;
   }
   KeyMatrixView View() const {
     uint64_t count = 0;
     for (const uint64_t word : live_) count += static_cast<uint64_t>(__builtin_popcountll(word));
-    return {data_.data(), stride_, dim_, rows_, live_.data(), count};
+    return {{high_.data(), low_.data(), stride_}, dim_, rows_, live_.data(), count};
   }
 
  private:
   uint32_t dim_;
   size_t stride_;
   uint32_t rows_ = 0;
-  std::vector<float> data_;
+  std::vector<uint16_t> high_;
+  std::vector<int16_t> low_;
   std::vector<uint64_t> live_;
 };
 
 SearchResult Naive(const KeyMatrixView& keys, const float* row, uint32_t want) {
   SearchResult result;
+  std::vector<float> key(keys.dim);
   for (uint32_t p = 0; p < keys.rows; ++p) {
     if (!keys.IsLive(p)) continue;
-    result.candidates.push_back(
-        {p, Similarity(row, keys.data + p * keys.stride, static_cast<int>(keys.dim))});
+    Join(keys.row(p), static_cast<int>(keys.dim), key.data());
+    result.candidates.push_back({p, Similarity(row, key.data(), static_cast<int>(keys.dim))});
   }
   std::sort(result.candidates.begin(), result.candidates.end(),
             [](const Candidate& a, const Candidate& b) { return Before(a, b); });
@@ -74,13 +83,18 @@ constexpr size_t kBackwards = 1000;  // one thread, the last part first
 struct Setup {
   const char* name;
   size_t threads;  // 0: without Parallel
+  std::optional<ScanPath> path;  // of the certified scan; empty: the machine's best
 };
 void PrintTo(const Setup& s, std::ostream* out) {
   *out << s.name << " on " << s.threads;
+  if (s.path) *out << " with " << Name(*s.path);
 }
 
 class IndexTest : public ::testing::TestWithParam<Setup> {
  protected:
+  void SetUp() override {
+    if (GetParam().path) path_.emplace(*GetParam().path);
+  }
   std::unique_ptr<Index> Make(uint32_t dim, uint32_t capacity) {
     IndexOptions options{.dim = dim, .capacity = capacity};
     const size_t threads = GetParam().threads;
@@ -96,6 +110,7 @@ class IndexTest : public ::testing::TestWithParam<Setup> {
     }
     return *CreateIndex(GetParam().name, options);
   }
+  bool is_flat() const { return std::string(GetParam().name) == "flat"; }
   bool is_faiss() const { return std::string(GetParam().name) == "faiss_flat"; }
 
   // Bit for bit what Naive says, for every row.
@@ -121,6 +136,7 @@ class IndexTest : public ::testing::TestWithParam<Setup> {
   }
 
   std::unique_ptr<ThreadPool> pool_;
+  std::optional<ScopedScanPath> path_;
 };
 
 TEST_P(IndexTest, NothingIsFoundInAnEmptyShard) {
@@ -140,7 +156,7 @@ TEST_P(IndexTest, RandomKeysOfEveryDimension) {
     index->Rebuild(keys.View());
     std::vector<std::vector<float>> rows;
     std::vector<uint32_t> want;
-    for (int r = 0; r < 67; ++r) {
+    for (int r = 0; r < 33; ++r) {
       rows.push_back(r % 5 == 0 ? keys.Get(static_cast<uint32_t>(random() % count)) : Unit(random, dim));
       want.push_back(1 + static_cast<uint32_t>(random() % (r % 7 == 0 ? count + 10 : 50)));
     }
@@ -293,7 +309,7 @@ TEST_P(IndexTest, RandomKeysAreCertifiedWithoutAnotherSearch) {
   for (int r = 0; r < 100; ++r) rows.push_back(Unit(random, kDim));
   ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 64));
   EXPECT_EQ(index->stats().uncertified_rows, 0u);
-  EXPECT_EQ(index->stats().scanned_rows, is_faiss() ? 0u : 100u * kCount);
+  EXPECT_EQ(index->stats().scanned_rows, std::string(GetParam().name) == "canonical" ? 100u * kCount : 0u);
   EXPECT_LE(index->MemoryBytes(), is_faiss() ? kCount * kDim * sizeof(float) * 101 / 100 + 4096 : 0);
 }
 
@@ -321,6 +337,99 @@ TEST_P(IndexTest, LongKeysWidenTheBound) {
   ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 100));
 }
 
+// One key so long that the rounding of all is measured by it, and one that bfloat16 cannot hold.
+TEST_P(IndexTest, OneHugeKeyAmongUnitVectors) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 33;
+  constexpr uint32_t kCount = 20'001;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, Unit(random, kDim));
+  index->Rebuild(keys.View());
+  std::vector<std::vector<float>> rows;
+  for (int r = 0; r < 9; ++r) rows.push_back(Unit(random, kDim));
+  rows.push_back(keys.Get(776));  // a scan reads beyond its end
+  for (const float length : {1e4f, 1e20f, 3.4e38f}) {
+    std::vector<float> huge(kDim);
+    huge[0] = length;
+    keys.Set(777, huge);
+    index->Upsert(keys.View(), {777});
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 64))) << length;
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(index.get(), keys, {rows[0], rows.back()}, {64, 64})) << length;
+  }
+}
+
+// Roundings at the very bound, up in some keys and down in others, so that rough scores differ by nearly 2 eps the wrong
+// way; and keys at the sampled places that make the first guess too high by half of that.
+TEST_P(IndexTest, RoundingsThatConspire) {
+  constexpr uint32_t kDim = 16;
+  constexpr uint32_t kCount = 32'768;
+  constexpr float kHalf = 0x1p-10f;  // half the distance of bfloat16 numbers from 0.25 to 0.5
+  constexpr float kStep = 0x1p-9f;
+  constexpr float kBase = 0.3125f;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> row(kDim, 0.25f);
+  for (uint32_t p = 0; p < kCount; ++p) {
+    std::vector<float> key(kDim, kBase + kHalf);  // rounds up
+    if (p % 512 == 3 && p < 30 * 512) {           // sampled, and rough scores are higher still
+      for (uint32_t e = 0; e < 8; ++e) key[e] += kStep;
+    } else if (p % 100 == 1) {  // rounds down, to the best similarities but for the sampled ones
+      for (uint32_t e = 0; e < kDim; ++e) key[e] = kBase + kHalf - 0x1p-20f + (e % 2 == 0 ? kStep : -kStep);
+      key[1] += kStep;
+    } else if (p % 30 != 0) {  // far away
+      for (float& x : key) x = 0.01f;
+    }
+    keys.Set(p, key);
+  }
+  index->Rebuild(keys.View());
+  ExpectExact(index.get(), keys, {row, row}, {300, 30 + 300});
+  // So many rows that they may be scored another way.
+  ExpectExact(index.get(), keys, std::vector<std::vector<float>>(100, row), std::vector<uint32_t>(100, 31));
+}
+
+// What a sample of evenly spaced keys says of the rest is wrong in both directions, and is found out.
+TEST_P(IndexTest, KeysInAnOrderThatMisleadsASample) {
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 24;
+  constexpr uint32_t kCount = 32'768;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> center = Unit(random, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) {
+    std::vector<float> key = Unit(random, kDim);
+    // Runs of 16 in every 512 are near the center, the others are not; later the other way around.
+    if (p % 512 < 16 && p < kCount / 2) {
+      for (uint32_t e = 0; e < kDim; ++e) key[e] = center[e] + 0.05f * key[e];
+      Normalise(key.data(), kDim, key.data());
+    }
+    keys.Set(p, key);
+  }
+  index->Rebuild(keys.View());
+  std::vector<float> away = center;
+  for (float& x : away) x = -x;
+  ExpectExact(index.get(), keys, {center, away, Unit(random, kDim)}, {1000, 1000, 1000});
+  if (!is_flat()) return;
+  EXPECT_GT(index->stats().uncertified_rows, 0u);
+  EXPECT_EQ(index->stats().scanned_rows, 0u);
+}
+
+TEST_P(IndexTest, MoreEqualKeysThanManyRowsMayHold) {
+  if (!is_flat()) return;  // the others hold nothing
+  std::mt19937_64 random = SeededGenerator();
+  constexpr uint32_t kDim = 4;
+  constexpr uint32_t kCount = 20'000;
+  std::unique_ptr<Index> index = Make(kDim, kCount);
+  Keys keys(kCount, kDim);
+  const std::vector<float> same = Unit(random, kDim);
+  for (uint32_t p = 0; p < kCount; ++p) keys.Set(p, same);
+  index->Rebuild(keys.View());
+  std::vector<std::vector<float>> rows;
+  for (int r = 0; r < 300; ++r) rows.push_back(Unit(random, kDim));
+  ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 3));
+  EXPECT_EQ(index->stats().scanned_rows, 300u * kCount);
+}
+
 TEST_P(IndexTest, VerifyFindsWhatItsOwnCopyHasOtherwise) {
   constexpr uint32_t kDim = 8;
   std::mt19937_64 random = SeededGenerator();
@@ -346,9 +455,19 @@ TEST_P(IndexTest, VerifyFindsWhatItsOwnCopyHasOtherwise) {
   EXPECT_THAT(index->Verify(keys.View(), all), ::testing::IsEmpty());
 }
 
+std::vector<Setup> Paths() {
+  std::vector<Setup> setups;
+  for (const ScanPath path : AvailableScanPaths()) setups.push_back({"flat", 2, path});
+  return setups;
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, IndexTest, ::testing::ValuesIn(Paths()),
+                         [](const auto& info) { return std::string(Name(*info.param.path)); });
+
 INSTANTIATE_TEST_SUITE_P(All, IndexTest,
                          ::testing::Values(Setup{"flat", 0}, Setup{"flat", 2}, Setup{"flat", 8},
-                                           Setup{"flat", kBackwards}, Setup{"faiss_flat", 0},
+                                           Setup{"flat", kBackwards}, Setup{"canonical", 0}, Setup{"canonical", 2},
+                                           Setup{"canonical", kBackwards}, Setup{"faiss_flat", 0},
                                            Setup{"faiss_flat", 1}, Setup{"faiss_flat", 2},
                                            Setup{"faiss_flat", 8}, Setup{"faiss_flat", kBackwards}),
                          [](const auto& info) {
@@ -358,7 +477,7 @@ INSTANTIATE_TEST_SUITE_P(All, IndexTest,
 TEST(IndexFactoryTest, AnUnknownNameIsRefusedWithTheKnownOnes) {
   const absl::Status status = CreateIndex("hnsw", {.dim = 4, .capacity = 4}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("\"hnsw\", only flat and faiss_flat"));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("\"hnsw\", only flat, faiss_flat and canonical"));
 }
 
 TEST(TopCandidatesTest, KeepsTheBestAndOfEqualOnesTheEarliest) {

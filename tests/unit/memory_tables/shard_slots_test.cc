@@ -34,7 +34,7 @@ void ExpectEqual(const ShardSlots& slots, const Model& model) {
     ASSERT_EQ(f.value, it->second.fields.value);
     ASSERT_EQ(f.written_step, it->second.fields.written_step);
     ASSERT_EQ(f.hits, it->second.fields.hits);
-    ASSERT_TRUE(std::ranges::equal(slots.table().key(p), it->second.key));
+    ASSERT_TRUE(std::ranges::equal(slots.table().CopyKey(p), it->second.key));
     by_age.emplace_back(f.written_step, p);
     by_value[f.value].emplace_back(f.written_step, p);
     observations[f.value] += 1 + f.hits;

@@ -1,6 +1,8 @@
 // The canonical sum: every path and every batch shape against its definition, to the bit.
 #include "server/similarity/similarity.h"
 
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include <limits>
 #include <vector>
 
+#include "server/similarity/split_vector.h"
 #include "tests/unit/similarity/random_vectors.h"
 
 namespace evoke {
@@ -91,6 +94,13 @@ TEST_P(SimilarityPathTest, BlockManyAndGatherEqualOneByOneForAllShapes) {
       for (size_t i = 0; i < keys; ++i) rows.push_back(&k[(keys - 1 - i) * key_stride]);
       std::vector<float> gathered(keys + 1, kUntouched);
       kernels().gather(q.data(), rows.data(), keys, dim, gathered.data());
+      std::vector<uint16_t> high(k.size());
+      std::vector<int16_t> low(k.size());
+      Split(k.data(), static_cast<int>(k.size()), high.data(), low.data());
+      std::vector<SplitVector> planes;
+      for (size_t i = 0; i < keys; ++i) planes.push_back({&high[i * key_stride], &low[i * key_stride]});
+      std::vector<float> split(keys + 1, kUntouched);
+      kernels().gather_split(q.data(), planes.data(), keys, dim, split.data());
 
       for (size_t i = 0; i < keys; ++i) {
         for (size_t j = 0; j < queries; ++j) {
@@ -99,6 +109,7 @@ TEST_P(SimilarityPathTest, BlockManyAndGatherEqualOneByOneForAllShapes) {
         }
         ASSERT_EQ(Bits(many[i]), Bits(scores[i]));
         ASSERT_EQ(Bits(gathered[keys - 1 - i]), Bits(scores[i]));
+        ASSERT_EQ(Bits(split[i]), Bits(scores[i]));
       }
       // Nothing beyond the shape is written: the gap of ld, and one past the end.
       for (size_t j = 0; j < queries; ++j) {
@@ -107,8 +118,36 @@ TEST_P(SimilarityPathTest, BlockManyAndGatherEqualOneByOneForAllShapes) {
       ASSERT_EQ(scores.back(), kUntouched);
       ASSERT_EQ(many.back(), kUntouched);
       ASSERT_EQ(gathered.back(), kUntouched);
+      ASSERT_EQ(split.back(), kUntouched);
     }
   }
+}
+
+TEST_P(SimilarityPathTest, TwoPlanesJoinToTheSameBitsWhateverTheyAre) {
+  std::mt19937_64 random = SeededGenerator();
+  for (const int dim : {1, 7, 8, 9, 15, 16, 17, 31, 1000}) {
+    for (int repeat = 0; repeat < 200; ++repeat) {
+      std::vector<float> x(dim);
+      for (float& component : x) component = std::bit_cast<float>(static_cast<uint32_t>(random()));
+      x[random() % dim] = std::bit_cast<float>(0xffffffffu - static_cast<uint32_t>(random() % 0x10000));
+      std::vector<uint16_t> high(dim);
+      std::vector<int16_t> low(dim);
+      Split(x.data(), dim, high.data(), low.data());
+      std::vector<float> joined(dim + 1, 7.0f);
+      kernels().join({high.data(), low.data()}, dim, joined.data());
+      for (int e = 0; e < dim; ++e) ASSERT_EQ(Bits(joined[e]), Bits(x[e])) << "dim " << dim << " element " << e;
+      ASSERT_EQ(joined[dim], 7.0f);
+    }
+  }
+}
+
+TEST(SplitVectorTest, TheHighPlaneIsTheNearestBfloat16) {
+  const float x[] = {1.0f, 1.0f + 0x1p-9f, 1.0f + 0x1p-8f, 1.0f + 0x1.8p-8f, -1.0f - 0x1.8p-8f, 0x1p-140f};
+  uint16_t high[6];
+  int16_t low[6];
+  Split(x, 6, high, low);
+  EXPECT_THAT(high, testing::ElementsAre(0x3f80, 0x3f80, 0x3f81, 0x3f81, 0xbf81, 0));
+  EXPECT_THAT(low, testing::ElementsAre(0, 0x4000, -0x8000, -0x4000, -0x4000, 0x200));
 }
 
 TEST_P(SimilarityPathTest, AMissingTailTurnsTheMinusZeroOfAnUnderflowIntoPlusZero) {
