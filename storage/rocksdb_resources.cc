@@ -14,6 +14,7 @@ namespace evoke {
 std::shared_ptr<RocksDbResources> RocksDbResources::Create(const Options& options) {
   auto shared = std::make_shared<RocksDbResources>();
   shared->env = options.env != nullptr ? options.env : rocksdb::Env::Default();
+  shared->tune = options.tune;
   shared->env->SetBackgroundThreads(std::max(1, options.background_threads), rocksdb::Env::Priority::LOW);
   shared->env->SetBackgroundThreads(1, rocksdb::Env::Priority::HIGH);
   shared->block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 namespace rocksdb {
@@ -13,6 +14,7 @@ class Cache;
 class Env;
 class RateLimiter;
 class WriteBufferManager;
+struct Options;
 }  // namespace rocksdb
 
 namespace evoke {
@@ -25,6 +27,8 @@ struct RocksDbResources {
     int background_threads = 2;                // for compactions; one more flushes
     uint64_t background_bytes_per_second = 0;  // flushes and compactions; 0: no limit
     rocksdb::Env* env = nullptr;               // null: the default one; tests put faults in here
+    // For benchmarks: changes the options of every store that is opened.
+    std::function<void(rocksdb::Options*)> tune;
   };
   static std::shared_ptr<RocksDbResources> Create(const Options& options);
 
@@ -32,6 +36,7 @@ struct RocksDbResources {
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
   std::shared_ptr<rocksdb::RateLimiter> rate_limiter;  // may be null
   rocksdb::Env* env = nullptr;
+  std::function<void(rocksdb::Options*)> tune;  // may be empty
 };
 
 }  // namespace evoke

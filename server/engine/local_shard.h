@@ -55,6 +55,7 @@ class LocalShard final : public Shard {
   void FinishLoad(Turn turn, Epoch epoch);
   // The sum of the live slots' hashes of each owned partition, ascending.
   std::vector<std::pair<Partition, Hash128>> PartitionHashes() const { return state_.PartitionHashes(); }
+  const ValueIndex& values() const { return state_.slots().values(); }
 
   // --- serving ---
   void Propose(ProposeRequest request, Done<Proposal> done) override;

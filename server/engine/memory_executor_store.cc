@@ -58,6 +58,7 @@ absl::Status MemoryExecutor::OpenAndRecover(bool read_only) {
                                                         .store = store_.get(),
                                                         .compute = options_.compute,
                                                         .cores = options_.cores,
+                                                        .io = options_.io,
                                                         .progress = &progress_});
   if (!recovered.ok()) {
     store_.reset();

@@ -17,18 +17,49 @@ absl::Status Corrupt(const std::string& message) {
   return MakeError(absl::StatusCode::kDataLoss, message, {.reason = "CORRUPT_MEMORY"});
 }
 
-// Reads every live row into its shard; `values` are all values that live somewhere.
-absl::Status LoadSlots(const RecoveryOptions& options, const std::vector<uint32_t>& shard_of,
-                       const std::vector<std::unique_ptr<LocalShard>>& shards, absl::flat_hash_set<int64_t>* values) {
-  for (uint32_t p = 0; p < options.spec.partitions; ++p) {
-    LocalShard& shard = *shards[shard_of[p]];
-    EVOKE_RETURN_IF_ERROR(options.store->ScanPartition(Partition(p), [&](const SlotRow& row) {
-      values->insert(row.value);
-      if (options.progress) options.progress->slots_loaded.fetch_add(1, std::memory_order_relaxed);
-      return shard.Load(row.slot, row.value, row.written_step, row.hits, row.key);
-    }));
+// Progress is told in steps of so many rows: a counter that two threads share is dear.
+constexpr uint64_t kRowsTold = 256;
+
+// Reads the live rows of a shard's partitions into it and puts them in order.
+absl::Status LoadShard(const RecoveryOptions& options, const MetaRow& meta, const std::vector<Partition>& partitions,
+                       LocalShard* shard) {
+  for (const Partition p : partitions) {
+    uint64_t rows = 0;
+    const absl::Status scanned = options.store->ScanPartition(p, [&](const SlotRow& row) {
+      if (++rows % kRowsTold == 0) options.progress->slots_loaded.fetch_add(kRowsTold, std::memory_order_relaxed);
+      return shard->Load(row.slot, row.value, row.written_step, row.hits, row.key);
+    });
+    EVOKE_RETURN_IF_ERROR(scanned);
+    options.progress->slots_loaded.fetch_add(rows % kRowsTold, std::memory_order_relaxed);
   }
+  shard->FinishLoad(meta.turn, meta.epoch);
   return absl::OkStatus();
+}
+
+absl::Status LoadShards(const RecoveryOptions& options, const MetaRow& meta,
+                        const std::vector<std::vector<Partition>>& owned,
+                        const std::vector<std::unique_ptr<LocalShard>>& shards) {
+  std::vector<absl::Status> loaded(shards.size());
+  const auto load = [&](size_t s) { loaded[s] = LoadShard(options, meta, owned[s], shards[s].get()); };
+  if (options.io == nullptr) {
+    for (size_t s = 0; s < shards.size(); ++s) load(s);
+  } else {
+    ParallelFor(options.io, options.cores, shards.size(), load);
+  }
+  for (const absl::Status& status : loaded) EVOKE_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
+
+// Of all shards. What the first one has is not put into a set again: of two shards at most half is.
+uint64_t DistinctValues(const std::vector<std::unique_ptr<LocalShard>>& shards) {
+  const ValueIndex& first = shards[0]->values();
+  absl::flat_hash_set<int64_t> others;
+  for (size_t s = 1; s < shards.size(); ++s) {
+    shards[s]->values().VisitValues([&](int64_t value) {
+      if (first.Find(value).live_slots == 0) others.insert(value);
+    });
+  }
+  return first.distinct_values() + others.size();
 }
 
 // The sum over partitions must be what the meta row says of the last turn.
@@ -72,9 +103,7 @@ absl::StatusOr<Recovered> Recover(const RecoveryOptions& options) {
                                                           .width = width}));
   }
 
-  absl::flat_hash_set<int64_t> values;
-  EVOKE_RETURN_IF_ERROR(LoadSlots(o, shard_of, shards, &values));
-  for (const auto& shard : shards) shard->FinishLoad(meta.turn, meta.epoch);
+  EVOKE_RETURN_IF_ERROR(LoadShards(o, meta, owned, shards));
   EVOKE_RETURN_IF_ERROR(CheckHash(meta, shards, o.progress->slots_loaded));
 
   Sessions sessions({.max_sessions = o.engine.max_sessions,
@@ -96,7 +125,7 @@ absl::StatusOr<Recovered> Recover(const RecoveryOptions& options) {
                           .chain = meta.chain,
                           .state_hash = meta.state_hash,
                           .live_count = meta.live_count,
-                          .distinct_values = values.size(),
+                          .distinct_values = DistinctValues(shards),
                           .sessions = sessions.count()};
   std::vector<std::unique_ptr<Shard>> as_shards(std::make_move_iterator(shards.begin()),
                                                 std::make_move_iterator(shards.end()));

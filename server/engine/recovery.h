@@ -3,8 +3,9 @@
 // meta -> scan the partitions, every row's checksum verified -> slot tables, age order, value index -> state hash and
 // live count against the meta row -> index -> sessions. Runs no turn records: they are history, the rows are the state.
 //
-// Threads: blocks; for a thread that may (the io scheduler). Failure: DATA_LOSS naming what does not fit; nothing on
-// disk is changed.
+// Threads: blocks; for a thread that may (the io scheduler). A shard is read, checked and put in order by one thread,
+// as many shards at a time as there are cores. Failure: DATA_LOSS naming what does not fit; nothing on disk is changed.
+// Cost: with two shards and two free cores about what RocksDB takes to read the rows once (tests/bench/recovery_bench.cc).
 #pragma once
 
 #include <atomic>
@@ -31,6 +32,7 @@ struct RecoveryOptions {
   const SlotStore* store = nullptr;
   Scheduler* compute = nullptr;  // for the shards' searches; must outlive what is recovered
   size_t cores = 1;              // threads of `compute`
+  Scheduler* io = nullptr;       // where shards are read beside each other; null: one after the other
   RecoveryProgress* progress = nullptr;
 };
 

@@ -1,13 +1,44 @@
 #include "server/memory/shard_slots.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 namespace evoke {
+namespace {
+
+struct Written {
+  uint64_t step;
+  uint32_t position;
+};
+
+// Stable, by the digits in which the steps differ, the lowest first: half a million rows whose steps span a few
+// million take three passes, a tenth of what comparing them takes.
+void SortByStep(std::vector<Written>* rows) {
+  constexpr int kDigitBits = 11;
+  constexpr uint64_t kDigits = uint64_t{1} << kDigitBits;
+  if (rows->empty()) return;
+  const auto [least, most] =
+      std::minmax_element(rows->begin(), rows->end(), [](const Written& a, const Written& b) { return a.step < b.step; });
+  const uint64_t base = least->step;
+  const uint64_t span = most->step - base;
+  std::vector<Written> sorted(rows->size());
+  for (int shift = 0; shift < 64 && span >> shift != 0; shift += kDigitBits) {
+    const auto digit = [&](const Written& row) { return (row.step - base) >> shift & (kDigits - 1); };
+    std::array<size_t, kDigits + 1> start{};
+    for (const Written& row : *rows) ++start[digit(row) + 1];
+    std::partial_sum(start.begin(), start.end(), start.begin());
+    for (const Written& row : *rows) sorted[start[digit(row)]++] = row;
+    rows->swap(sorted);
+  }
+}
+
+}  // namespace
 
 ShardSlots::ShardSlots(SlotTable table, AgeOrder ages, ValueIndex values, FreeSlots free)
     : table_(std::move(table)), ages_(std::move(ages)), values_(std::move(values)), free_(std::move(free)) {}
@@ -30,18 +61,16 @@ void ShardSlots::Load(uint32_t position, const SlotFields& fields, absl::Span<co
 }
 
 void ShardSlots::FinishLoad() {
-  std::vector<uint32_t> live;
+  std::vector<Written> live;
   live.reserve(table_.live_count());
   for (uint32_t position = 0; position < table_.rows(); ++position) {
-    if (table_.IsLive(position)) live.push_back(position);
+    if (table_.IsLive(position)) live.push_back({table_.written_step(position), position});
   }
-  std::sort(live.begin(), live.end(), [this](uint32_t a, uint32_t b) {
-    return std::pair(table_.written_step(a), a) < std::pair(table_.written_step(b), b);
-  });
-  for (const uint32_t position : live) {
-    const SlotFields fields = table_.fields(position);
-    ages_.PushBack(position);
-    values_.Add(position, fields.value, fields.hits);
+  SortByStep(&live);
+  for (const Written& written : live) {
+    const SlotFields fields = table_.fields(written.position);
+    ages_.PushBack(written.position);
+    values_.Add(written.position, fields.value, fields.hits);
   }
 }
 

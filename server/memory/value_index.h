@@ -44,6 +44,11 @@ class ValueIndex {
   // The next older position of the same value; kNone at the end.
   uint32_t Older(uint32_t position) const { return older_[position]; }
   uint64_t distinct_values() const { return entries_.size(); }
+  // Calls visit(value) once for each, in no order that means anything.
+  template <typename Visit>
+  void VisitValues(Visit visit) const {
+    for (const auto& [value, entry] : entries_) visit(value);
+  }
 
   uint64_t MemoryBytes() const;
   // At most, with as many values as positions, however they came and went.

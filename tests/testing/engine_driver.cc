@@ -111,7 +111,8 @@ void EngineDriver::Start() {
                             .engine = options_.engine,
                             .store = store_.get(),
                             .compute = &compute_,
-                            .cores = options_.threads});
+                            .cores = options_.threads,
+                            .io = &io_});
   if (!recovered.ok()) std::fprintf(stderr, "recover: %s\n", recovered.status().ToString().c_str());
   EVOKE_CHECK(recovered.ok());
   log_ = std::make_unique<StoreTurnLog>(store_.get(), [this](std::function<void()> work) { io_.Post(std::move(work)); });

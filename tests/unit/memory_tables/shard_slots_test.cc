@@ -94,20 +94,22 @@ TEST(ShardSlotsTest, AgreesWithAMapThroughWritesFreesAndClears) {
 TEST(ShardSlotsTest, LoadingInAnyOrderGivesTheSameOrdersAsWriting) {
   std::mt19937_64 random = SeededGenerator();
   constexpr uint32_t kCapacity = 500;
-  Model model;
-  for (uint32_t p = 0; p < kCapacity; ++p) {
-    if (random() % 3 == 0) continue;
-    model[p] = {{static_cast<int64_t>(random() % 20), random() % (uint64_t{1} << 40),
-                 static_cast<uint32_t>(random() % 5)},
-                RandomVector(random, Kind::kNormal, 4)};
+  // Steps that are all equal, mostly equal, far apart, and any at all.
+  for (const uint64_t span : {uint64_t{1}, uint64_t{7}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    Model model;
+    for (uint32_t p = 0; p < kCapacity; ++p) {
+      if (random() % 3 == 0) continue;
+      model[p] = {{static_cast<int64_t>(random() % 20), 5 + random() % span, static_cast<uint32_t>(random() % 5)},
+                  RandomVector(random, Kind::kNormal, 4)};
+    }
+    std::vector<uint32_t> order;
+    for (const auto& [p, row] : model) order.push_back(p);
+    std::shuffle(order.begin(), order.end(), random);
+    ShardSlots slots = *ShardSlots::Create(kCapacity, 4);
+    for (const uint32_t p : order) slots.Load(p, model[p].fields, model[p].key);
+    slots.FinishLoad();
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(slots, model)) << "span " << span;
   }
-  std::vector<uint32_t> order;
-  for (const auto& [p, row] : model) order.push_back(p);
-  std::shuffle(order.begin(), order.end(), random);
-  ShardSlots slots = *ShardSlots::Create(kCapacity, 4);
-  for (const uint32_t p : order) slots.Load(p, model[p].fields, model[p].key);
-  slots.FinishLoad();
-  ExpectEqual(slots, model);
 }
 
 TEST(ShardSlotsTest, AWriteTouchesAsMuchInALargeMemoryAsInASmallOne) {

@@ -11,6 +11,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 std::vector<uint32_t> NewestFirst(const ValueIndex& index, int64_t value) {
   std::vector<uint32_t> positions;
@@ -32,6 +33,17 @@ TEST(ValueIndexTest, MostRecentlyWrittenFirst) {
   index.Remove(7, value, 0);
   EXPECT_THAT(NewestFirst(index, value), ElementsAre(0, 5));
   EXPECT_EQ(index.distinct_values(), 2u);
+}
+
+TEST(ValueIndexTest, EachValueThatLivesIsVisitedOnce) {
+  ValueIndex index(8);
+  for (const uint32_t p : {0, 1, 2}) index.Add(p, 7, 0);
+  index.Add(3, -1, 0);
+  index.Add(4, 5, 0);
+  index.Remove(4, 5, 0);
+  std::vector<int64_t> visited;
+  index.VisitValues([&](int64_t value) { visited.push_back(value); });
+  EXPECT_THAT(visited, UnorderedElementsAre(-1, 7));
 }
 
 TEST(ValueIndexTest, ObservationsCountTheWriteAndItsHitsEvenWhenSaturated) {
