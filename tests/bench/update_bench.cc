@@ -148,7 +148,7 @@ class Subject {
     bool finished = false;
     const absl::Time begin = absl::Now();
     strand_.Post([&] {
-      engine_->RunTurn(std::move(tasks), [&](absl::Status status) {
+      engine_->RunTurn(std::move(tasks), [] {}, [&](absl::Status status) {
         EVOKE_CHECK(status.ok());
         MutexLock lock(&mu);
         done = absl::Now();
