@@ -3,8 +3,8 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled slow, two seconds of every fuzz target, TSan, and the similarity
-#                          compiled for this very machine
+#   tests/run.sh --full    also the tests labelled slow, the clients under ASan, two seconds of every fuzz target, TSan, and
+#                          the similarity compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -124,8 +124,10 @@ if step "python client" deploy/python_env.sh "$venv"; then
   done
 fi
 
-# 3. ASan and UBSan: what runs in one process.
-build_and_test dev --label-regex '^(unit|model|component|fuzz)$' "${not_slow[@]}"
+# 3. ASan and UBSan: what runs in one process. The clients are a third of what there is to build, and wait for --full.
+not_clients=(--exclude-regex '^(client|evokectl|load|readme_example)_test')
+$full && not_clients=()
+build_and_test dev --label-regex '^(unit|model|component|fuzz)$' "${not_slow[@]}" "${not_clients[@]}"
 
 # 4. The libFuzzer targets, from the same inputs as their replays above. Building them takes 3 minutes of CPU.
 if $full; then
