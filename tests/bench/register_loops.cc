@@ -11,38 +11,51 @@ constexpr int kChains = 12;  // what the latency of a multiply-add wants
 
 #if defined(__x86_64__)
 
-// `step` on twelve independent accumulators; the empty asm keeps the compiler from folding the rounds.
-#define EVOKE_REGISTER_LOOP(Vector, zero, step)                     \
-  Vector acc[kChains];                                              \
-  for (int c = 0; c < kChains; ++c) acc[c] = zero;                  \
-  for (uint64_t i = 0; i < loops; ++i) {                            \
-    _Pragma("GCC unroll 12") for (int c = 0; c < kChains; ++c) {    \
-      acc[c] = step;                                                \
-      asm volatile("" : "+v"(acc[c]));                              \
-    }                                                               \
-  }
+#define EVOKE_TWELVE(each) \
+  each(0) each(1) each(2) each(3) each(4) each(5) each(6) each(7) each(8) each(9) each(10) each(11)
+// Twelve independent accumulators, variables of their own: an array may end up in memory. The empty asm in each step keeps
+// the compiler from folding the rounds.
+#define EVOKE_REGISTER_LOOP \
+  EVOKE_TWELVE(EVOKE_BEGIN) \
+  for (uint64_t i = 0; i < loops; ++i) { EVOKE_TWELVE(EVOKE_STEP) }
 
 [[gnu::target("avx2,fma")]] double Avx2(uint64_t loops) {
-  const __m256 one = _mm256_set1_ps(1);
-  EVOKE_REGISTER_LOOP(__m256, one, _mm256_fmadd_ps(one, one, acc[c]))
+  const auto one = _mm256_set1_ps(1);
+#define EVOKE_BEGIN(c) auto acc##c = one;
+#define EVOKE_STEP(c) acc##c = _mm256_fmadd_ps(one, one, acc##c); asm volatile("" : "+v"(acc##c));
+  EVOKE_REGISTER_LOOP
+#undef EVOKE_STEP
+#undef EVOKE_BEGIN
   return static_cast<double>(loops) * kChains * 16;
 }
 
 [[gnu::target("avx512f")]] double Avx512(uint64_t loops) {
-  const __m512 one = _mm512_set1_ps(1);
-  EVOKE_REGISTER_LOOP(__m512, one, _mm512_fmadd_ps(one, one, acc[c]))
+  const auto one = _mm512_set1_ps(1);
+#define EVOKE_BEGIN(c) auto acc##c = one;
+#define EVOKE_STEP(c) acc##c = _mm512_fmadd_ps(one, one, acc##c); asm volatile("" : "+v"(acc##c));
+  EVOKE_REGISTER_LOOP
+#undef EVOKE_STEP
+#undef EVOKE_BEGIN
   return static_cast<double>(loops) * kChains * 32;
 }
 
 [[gnu::target("avx512f,avx512vnni")]] double Vnni(uint64_t loops) {
-  const __m512i one = _mm512_set1_epi32(0x01010101);
-  EVOKE_REGISTER_LOOP(__m512i, one, _mm512_dpbusd_epi32(acc[c], one, one))
+  const auto one = _mm512_set1_epi32(0x01010101);
+#define EVOKE_BEGIN(c) auto acc##c = one;
+#define EVOKE_STEP(c) acc##c = _mm512_dpbusd_epi32(acc##c, one, one); asm volatile("" : "+v"(acc##c));
+  EVOKE_REGISTER_LOOP
+#undef EVOKE_STEP
+#undef EVOKE_BEGIN
   return static_cast<double>(loops) * kChains * 128;
 }
 
 [[gnu::target("avx512f,avx512bf16")]] double Bf16(uint64_t loops) {
-  const __m512bh one = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f803f80));
-  EVOKE_REGISTER_LOOP(__m512, _mm512_setzero_ps(), _mm512_dpbf16_ps(acc[c], one, one))
+  const auto one = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f803f80));
+#define EVOKE_BEGIN(c) auto acc##c = _mm512_setzero_ps();
+#define EVOKE_STEP(c) acc##c = _mm512_dpbf16_ps(acc##c, one, one); asm volatile("" : "+v"(acc##c));
+  EVOKE_REGISTER_LOOP
+#undef EVOKE_STEP
+#undef EVOKE_BEGIN
   return static_cast<double>(loops) * kChains * 64;
 }
 

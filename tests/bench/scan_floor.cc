@@ -13,7 +13,8 @@
 namespace evoke::bench {
 namespace {
 
-// body(thread) on all threads at once; seconds of the slowest, the best of a few rounds.
+// body(thread) on all threads at once; seconds of the slowest, the best of a few rounds. Each should take some tens of
+// milliseconds: that long new threads may share a core before the kernel moves one of them.
 template <typename Body>
 double Fastest(size_t threads, Body body) {
   double best = 1e9;
@@ -35,13 +36,14 @@ Floor MeasureFloor(const Data& data, size_t threads) {
   const size_t words = std::max<size_t>(data.keys.size() / 4, size_t{16} << 20);
   std::vector<uint64_t> memory(words, 1);
   std::vector<uint64_t> sums(threads);
+  constexpr int kReads = 10;
   const double read = Fastest(threads, [&](size_t t) {
     const size_t from = words * t / threads;
-    sums[t] = SumOf(memory.data() + from, words * (t + 1) / threads - from);
+    for (int i = 0; i < kReads; ++i) sums[t] += SumOf(memory.data() + from, words * (t + 1) / threads - from);
   });
-  floor.bytes_per_second = static_cast<double>(words * sizeof(uint64_t)) / read;
+  floor.bytes_per_second = static_cast<double>(kReads * words * sizeof(uint64_t)) / read;
 
-  constexpr uint64_t kLoops = 2'000'000;
+  constexpr uint64_t kLoops = 20'000'000;
   double flops = 0;
   const double loop = Fastest(threads, [&](size_t t) {
     const double mine = RunRegisterLoop(ActiveScanPath(), kLoops);
@@ -49,7 +51,7 @@ Floor MeasureFloor(const Data& data, size_t threads) {
   });
   floor.flops = flops * static_cast<double>(threads) / loop;
 
-  constexpr size_t kRescored = 4096;
+  constexpr size_t kRescored = 200'000;
   const int dim = static_cast<int>(data.d);
   std::vector<uint16_t> high(data.keys.size());
   std::vector<int16_t> low(data.keys.size());
@@ -69,6 +71,12 @@ Floor MeasureFloor(const Data& data, size_t threads) {
   });
   floor.seconds_a_rescored = rescore / static_cast<double>(kRescored * threads);
   return floor;
+}
+
+void Floor::Take(const Floor& other) {
+  bytes_per_second = std::max(bytes_per_second, other.bytes_per_second);
+  flops = std::max(flops, other.flops);
+  seconds_a_rescored = std::min(seconds_a_rescored, other.seconds_a_rescored);
 }
 
 double Floor::Seconds(uint32_t n, uint32_t d, uint32_t k, uint32_t batch) const {

@@ -34,8 +34,9 @@ std::unique_ptr<Peer> HnswlibPeer(const Data& data, size_t threads);
 struct Floor {
   double bytes_per_second = 0;   // reading, all threads
   double flops = 0;              // the best dot-product instruction of the active path on registers, all threads
-  double seconds_a_rescored = 0; // one random key in canonical similarity, all threads
+  double seconds_a_rescored = 1; // one random key in canonical similarity, all threads
 
+  void Take(const Floor& other);  // the faster of both, each by itself
   double Seconds(uint32_t n, uint32_t d, uint32_t k, uint32_t batch) const;
 };
 Floor MeasureFloor(const Data& data, size_t threads);
