@@ -11,10 +11,10 @@
 
 #include "absl/strings/str_join.h"
 #include "server/config/config.h"
+#include "server/index/scan_paths.h"
 #include "server/logging.h"
 #include "server/process.h"
 #include "server/server.h"
-#include "server/similarity/similarity.h"
 
 namespace evoke {
 namespace {
@@ -58,7 +58,7 @@ int Serve(const LoadedConfig& loaded, const Load& load) {
     return ExitCodeOf(server.status());
   }
   spdlog::info("evoked {} ({}, {}) serves {} on {}, http {}, process {}", Version(), Commit(),
-               Name(ActivePath()), loaded.config.data_dir, absl::StrJoin((*server)->grpc_addresses(), " "),
+               Name(ActiveScanPath()), loaded.config.data_dir, absl::StrJoin((*server)->grpc_addresses(), " "),
                (*server)->http_address().empty() ? "off" : (*server)->http_address(), getpid());
   NotifyServiceManager("READY=1");
 

@@ -128,17 +128,6 @@ ModelMemory ReplayedUndisturbed(std::vector<Submitted>& steps) {
   return model;
 }
 
-bool HasNoTrainStream(const ServerProcess& server) {
-  const auto client = server.Connect();
-  const auto pipeline = *client::TrainPipeline::Create(*client->OpenMemory("streamed"));
-  const std::vector<float> zeros(kModel.key_dim);  // refused, whatever comes
-  const std::vector<int64_t> values = {1};
-  return absl::IsUnimplemented(
-      pipeline->Submit({.embeddings = client::MatrixView::Float32(zeros, 1), .values = values})
-          .get()
-          .status());
-}
-
 class PipelineKillTest : public ::testing::TestWithParam<client::Durability> {};
 
 TEST_P(PipelineKillTest, KilledInMidStreamNothingIsLostAndNothingIsAppliedTwice) {
@@ -155,8 +144,6 @@ TEST_P(PipelineKillTest, KilledInMidStreamNothingIsLostAndNothingIsAppliedTwice)
                                               .age_noise = kModel.age_noise,
                                               .durability = GetParam()})
                   .ok());
-
-  if (HasNoTrainStream(server)) GTEST_SKIP() << "this evoked has no TrainStream";
 
   RandomBits bits(seed + 1000);
   PipelinedTrainer trainer(server, seed);
