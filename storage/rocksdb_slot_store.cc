@@ -18,7 +18,7 @@
 #include "storage/sealed_row.h"
 #include "storage/slot_record.h"
 #include "storage/staged_turns.h"
-#include "storage/whole_log.h"
+#include "storage/rocksdb_whole_log.h"
 
 namespace evoke {
 namespace {

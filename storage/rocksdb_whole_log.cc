@@ -1,4 +1,4 @@
-#include "storage/whole_log.h"
+#include "storage/rocksdb_whole_log.h"
 
 #include <algorithm>
 #include <memory>

@@ -1,5 +1,5 @@
 // Logs that a power loss left with a hole: replay ends before it, at whichever border of two batches it begins.
-#include "storage/whole_log.h"
+#include "storage/rocksdb_whole_log.h"
 
 #include <algorithm>
 #include <filesystem>
