@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "evoke/v1/memory_service.pb.h"
 #include "server/base/errors.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/service/access.h"
 #include "server/service/convert_observe.h"
@@ -30,7 +31,8 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
         stream_(stream),
         window_(shared->engine.max_unacknowledged),
         deadline_(DeadlineOf(*context)),
-        client_(absl::HashOf(context->peer())) {}
+        client_(absl::HashOf(context->peer())),
+        tag_(TakeTag(*shared, context)) {}
 
   void Begin() {
     // A stream of nobody known is not kept open to wait for its first request.
@@ -80,6 +82,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   // For SubmitCall.
   absl::Time deadline() const { return deadline_; }
   uint64_t client() const { return client_; }
+  const std::shared_ptr<const RequestTag>& tag() const { return tag_; }
   std::function<bool()> cancelled() const {
     return [flag = cancelled_] { return flag->load(std::memory_order_relaxed); };
   }
@@ -100,6 +103,13 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     MutexLock lock(&mu_);
     items_.push_back(item);
     return item;
+  }
+
+  // Nobody knows any more who a request was admitted as, so that a line may name the memory of a later one.
+  Admitted LastAdmitted() {
+    if (!LogsAt(LogLevel::kDebug)) return {};
+    MutexLock lock(&mu_);
+    return admitted_;
   }
 
   void SetAdvancing(bool advancing) {
@@ -148,9 +158,8 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   }
 
   void Answer(const std::shared_ptr<Item>& item, absl::StatusOr<std::string> answer) {
-    if (!answer.ok()) answer = ForClient(*shared_, answer.status(), method_.name);
-    if (shared_->observer != nullptr)
-      shared_->observer->OnCall(method_.name, answer.status().code(), absl::Now() - item->began);
+    if (!answer.ok()) answer = ForClient(answer.status(), method_.name, *tag_);
+    RecordRequest(*shared_, {method_.name, LastAdmitted(), *tag_, answer.status(), absl::Now() - item->began});
     bool nobody_waits;
     {
       MutexLock lock(&mu_);
@@ -215,13 +224,11 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
         size_t answered = 0;  // the others end when they are
         for (const auto& item : items_) answered += item->answer.has_value();
         items_.clear();
-        const Admitted admitted = admitted_;
         mu_.Unlock();
         shared_->streams.Remove(registered_);
-        Audit(*shared_, *context_, method_.name, admitted.principal.get(), admitted.memories, end.code());
         // From Finish on the reactor may be gone, and after End the services may.
         ServiceContext* const shared = shared_;
-        stream_->Finish(ToGrpcStatus(end));
+        stream_->Finish(ToGrpcStatus(end, tag_->request_id));
         for (size_t i = 0; i < answered; ++i) shared->mutations.End();
         break;
       }
@@ -236,6 +243,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   const size_t window_;
   const absl::Time deadline_;
   const uint64_t client_;
+  const std::shared_ptr<const RequestTag> tag_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);  // a hint
   uint64_t registered_ = 0;
 
