@@ -1,6 +1,7 @@
 #include "client/cli/npy.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -25,10 +26,10 @@ absl::StatusOr<NpyArray> ParseNpyHead(absl::string_view bytes) {
   // Every writer of numbers in C order spells the text alike, but for spaces and the comma behind the shape.
   std::string text(bytes.substr(kPrefix, size));
   std::erase_if(text, [](char c) { return c == ' ' || c == '\n'; });
-  constexpr absl::string_view kBefore = "{'descr':'", kBetween = "','fortran_order':False,'shape':(";
+  constexpr std::string_view kBefore = "{'descr':'", kBetween = "','fortran_order':False,'shape':(";
   const size_t between = text.find(kBetween);
   const size_t end = text.find(')');
-  if (!absl::StartsWith(text, kBefore) || between == std::string::npos || end == std::string::npos)
+  if (!text.starts_with(kBefore) || between == std::string::npos || end == std::string::npos)
     return bad(absl::StrCat("has the head ", text, ", expected numbers in C order"));
   array.descr = text.substr(kBefore.size(), between - kBefore.size());
   const size_t begin = between + kBetween.size();
