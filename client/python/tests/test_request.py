@@ -108,7 +108,7 @@ def test_names_that_cannot_be_sent_are_as_if_they_were_not_there(fake, client, b
 def test_the_real_server_sends_the_names_back_and_writes_them_down(real, memory):
     with evoke.request_scope(request_id="order-66"):
         with pytest.raises(evoke.InvalidArgument) as caught:
-            memory.query(np.ones((1, 3)))
+            memory.query(np.ones((1, 8)), k=100_000)
     assert caught.value.request_id == "order-66"
     created = memory.name
     with open(real.log_path) as log:
