@@ -259,7 +259,7 @@ void Print(const Json& value, Format format, std::ostream& out) {
   for (auto& [field, cell] : lines) rows.push_back({field, cell});
   if (!rows.empty()) PrintAligned(rows, out);
   for (const auto& [field, print] : {std::pair("memories", &PrintMemories), {"snapshots", &PrintSnapshots},
-                                     {"rows", &PrintObjects}, {"slots", &PrintObjects}, {"values", &PrintObjects}}) {
+                                     {"rows", &PrintObjects}, {"values", &PrintObjects}, {"slots", &PrintObjects}}) {
     if (!value.contains(field) || !value.at(field).is_array() || value.at(field).empty()) continue;
     if (!rows.empty()) out << '\n';
     print(value.at(field), out);

@@ -10,7 +10,6 @@
 #include "absl/time/clock.h"
 #include "evoke/v1/memory_service.pb.h"
 #include "server/base/errors.h"
-#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/service/access.h"
 #include "server/service/convert_observe.h"
@@ -92,6 +91,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
  private:
   struct Item {
     absl::Time began;
+    Admitted admitted;  // of whoever reads it, and then of whoever answers it
     std::optional<absl::StatusOr<std::string>> answer;
   };
   enum class Start { kNothing, kRead, kWrite, kFinish };
@@ -105,13 +105,6 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     return item;
   }
 
-  // Nobody knows any more who a request was admitted as, so that a line may name the memory of a later one.
-  Admitted LastAdmitted() {
-    if (!LogsAt(LogLevel::kDebug)) return {};
-    MutexLock lock(&mu_);
-    return admitted_;
-  }
-
   void SetAdvancing(bool advancing) {
     MutexLock lock(&mu_);
     advancing_ = advancing;
@@ -121,7 +114,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     const std::shared_ptr<Item> item = AddItem();
     std::string_view memory;
     ResolvedMemory resolved;
-    absl::StatusOr<ObserveCall> call = ToCall(&resolved, &memory);
+    absl::StatusOr<ObserveCall> call = ToCall(item.get(), &resolved, &memory);
     read_buffer.Clear();
     if (call.ok()) {
       call->done = [flow = shared_from_this(), item](absl::StatusOr<std::string> stored) {
@@ -134,15 +127,9 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     Answer(item, call.status());
   }
 
-  absl::StatusOr<ObserveCall> ToCall(ResolvedMemory* resolved, std::string_view* memory) {
+  absl::StatusOr<ObserveCall> ToCall(Item* item, ResolvedMemory* resolved, std::string_view* memory) {
     v1::TrainStepRequest request;
-    Admitted admitted;
-    const absl::Status status = Admit(*shared_, *context_, method_.name, read_buffer, &request, &admitted);
-    {
-      MutexLock lock(&mu_);
-      admitted_ = std::move(admitted);
-    }
-    EVOKE_RETURN_IF_ERROR(status);
+    EVOKE_RETURN_IF_ERROR(Admit(*shared_, *context_, method_.name, read_buffer, &request, &item->admitted));
     EVOKE_ASSIGN_OR_RETURN(*resolved, Resolve(*shared_, request.memory()));
     const Executor& executor = *resolved->executor;
     *memory = executor.name();
@@ -159,7 +146,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
 
   void Answer(const std::shared_ptr<Item>& item, absl::StatusOr<std::string> answer) {
     if (!answer.ok()) answer = ForClient(answer.status(), method_.name, *tag_);
-    RecordRequest(*shared_, {method_.name, LastAdmitted(), *tag_, answer.status(), absl::Now() - item->began});
+    RecordRequest(*shared_, {method_.name, item->admitted, *tag_, answer.status(), absl::Now() - item->began});
     bool nobody_waits;
     {
       MutexLock lock(&mu_);
@@ -248,7 +235,6 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   uint64_t registered_ = 0;
 
   Mutex mu_;
-  Admitted admitted_ ABSL_GUARDED_BY(mu_);  // of the last request
   std::deque<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // whose reply is not handed over; the oldest first
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;  // the first item
