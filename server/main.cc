@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "server/logging.h"
 #include "server/process.h"
 #include "server/server.h"
+#include "server/service_manager.h"
 
 namespace evoke {
 namespace {
@@ -47,6 +49,9 @@ void Reload(const Load& load, const LoadedConfig& at_start, Config* active, Serv
   server->Reload(*active);
 }
 
+// Beyond the drain timeout: closing what is still open, and answering who is still connected.
+constexpr absl::Duration kBeyondDrain = absl::Seconds(15);
+
 int Serve(const LoadedConfig& loaded, const Load& load) {
   StartLogging(loaded.config.log_level, loaded.config.log_format);
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
@@ -60,13 +65,21 @@ int Serve(const LoadedConfig& loaded, const Load& load) {
   spdlog::info("evoked {} ({}, {}) serves {} on {}, http {}, process {}", Version(), Commit(),
                Name(ActiveScanPath()), loaded.config.data_dir, absl::StrJoin((*server)->grpc_addresses(), " "),
                (*server)->http_address().empty() ? "off" : (*server)->http_address(), getpid());
-  NotifyServiceManager("READY=1");
 
   Config active = loaded.config;
-  const std::string signal = WaitForStop(absl::InfiniteDuration(), [&] {
-                               Reload(load, loaded, &active, server->get());
-                             }).value_or("");
-  NotifyServiceManager("STOPPING=1");
+  ServiceManager manager(Environment());
+  const auto reload = [&] {
+    manager.Reloading();
+    Reload(load, loaded, &active, server->get());
+    manager.Reloaded();
+  };
+  std::optional<std::string> stop;
+  while (!stop.has_value()) {
+    manager.Tell((*server)->ReadReadiness());
+    stop = WaitForStop(manager.period(), reload);
+  }
+  const std::string signal = *stop;
+  manager.Stopping(loaded.config.drain_timeout + kBeyondDrain);
   spdlog::info("{}: stopping, up to {} for what was accepted; again: at once", signal,
                absl::FormatDuration(loaded.config.drain_timeout));
   const absl::Status drained = (*server)->Drain([] { return WaitForStop(absl::ZeroDuration()).has_value(); });
