@@ -1,6 +1,7 @@
 # What `cmake --install` lays down, by component; packages are made of the same components (package.cmake).
 #
 #   server   evoked, and evoke-inspect, which reads what it leaves on the disk
+#   service  the systemd unit, its user and /etc/evoke: a system's, not of a prefix, so only when it is named
 #   tools    evokectl, evoke-load
 #   dev      the C++ client as a CMake package (find_package(evoke), evoke::client), and the .proto files
 include(GNUInstallDirs)
@@ -8,6 +9,12 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS evoked evoke-inspect RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)
 install(TARGETS evokectl evoke-load RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
+include(cmake/documents.cmake)
+
+install(FILES deploy/systemd/evoked.service DESTINATION /usr/lib/systemd/system COMPONENT service EXCLUDE_FROM_ALL)
+install(FILES deploy/systemd/evoke.sysusers DESTINATION /usr/lib/sysusers.d RENAME evoke.conf
+        COMPONENT service EXCLUDE_FROM_ALL)
+install(FILES deploy/evoked.toml DESTINATION /etc/evoke COMPONENT service EXCLUDE_FROM_ALL)
 
 # Headers that a caller includes, and no other: none of them includes protobuf or gRPC, which a program may have in other
 # versions than the one it is linked with here.

@@ -1,7 +1,8 @@
 """An outside project finds the installed C++ client by find_package(evoke) and talks to a real server with it."""
 
 import pathlib
-import subprocess
+
+from conftest import run
 
 import evoke
 
@@ -58,13 +59,6 @@ int main(int, char** argv) {
   std::cout << (done.ok() ? status.version() : done.error_message()) << "\\n";
 }
 """
-
-
-def run(*command, **more):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          **more)
-    assert done.returncode == 0, "%s\n%s" % (command, done.stdout)
-    return done.stdout
 
 
 def test_an_outside_project_builds_against_the_package_and_calls_a_server(build_dir, tmp_path):
