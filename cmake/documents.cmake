@@ -17,19 +17,20 @@ foreach(page evoked.8 evoke-inspect.8 evokectl.1 evoke-load.1)
   string(REPLACE "@VERSION@" "${PROJECT_VERSION}" template "${template}")
   file(WRITE ${out}/${page}.in "${template}")
   add_custom_command(
-    OUTPUT ${out}/${page} ${out}/bash/${program} ${out}/zsh/_${program}
+    OUTPUT ${out}/${page}.gz ${out}/bash/${program} ${out}/zsh/_${program}
     COMMAND ${EVOKE_DOCUMENTS_PYTHON} ${maker} ${out}/${page} man $<TARGET_FILE:${program}> ${out}/${page}.in
+    COMMAND gzip -9 --no-name --force ${out}/${page}
     COMMAND ${EVOKE_DOCUMENTS_PYTHON} ${maker} ${out}/bash/${program} bash $<TARGET_FILE:${program}>
     COMMAND ${EVOKE_DOCUMENTS_PYTHON} ${maker} ${out}/zsh/_${program} zsh $<TARGET_FILE:${program}>
     DEPENDS ${program} ${maker} ${PROJECT_SOURCE_DIR}/deploy/man/${page}.in
     VERBATIM)
-  list(APPEND documents ${out}/${page})
+  list(APPEND documents ${out}/${page}.gz)
   if(program MATCHES "^evoked$|inspect")
     set(component server)
   else()
     set(component tools)
   endif()
-  install(FILES ${out}/${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
+  install(FILES ${out}/${page}.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
   install(FILES ${out}/bash/${program} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
           COMPONENT ${component})
   install(FILES ${out}/zsh/_${program} DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions

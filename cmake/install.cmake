@@ -4,6 +4,7 @@
 #   service  the systemd unit, its user and /etc/evoke: a system's, not of a prefix, so only when it is named
 #   tools    evokectl, evoke-load
 #   dev      the C++ client as a CMake package (find_package(evoke), evoke::client), and the .proto files
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)  # who installs a component need not have built the tests
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

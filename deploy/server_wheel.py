@@ -56,7 +56,8 @@ def bundle(evoked, package):
         shutil.copyfile(path, package / "lib" / soname)
         files.append(package / "lib" / soname)
     for path in files:
-        run("strip", "--strip-unneeded", path)
+        # The program's own names of functions stay in: a crash prints its stack with them.
+        run("strip", "--strip-debug" if path == program else "--strip-unneeded", path)
         # RPATH, not RUNPATH: it is asked before LD_LIBRARY_PATH.
         run("patchelf", "--force-rpath", "--set-rpath", "$ORIGIN/../lib" if path == program else "$ORIGIN", path)
         path.chmod(stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH | (0o111 if path == program else 0))

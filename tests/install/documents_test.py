@@ -1,5 +1,6 @@
 """Man pages and shell completion, as installed: whole, and true of the programs beside them."""
 
+import gzip
 import os
 import re
 import subprocess
@@ -36,7 +37,9 @@ def complete(installed, line, **environment):
 
 @pytest.mark.parametrize("program, section", PROGRAMS.items())
 def test_the_page_has_every_flag_of_help(installed, program, section):
-    page = (installed / ("usr/share/man/man%d/%s.%d" % (section, program, section))).read_text()
+    page = installed / ("usr/share/man/man%d/%s.%d.gz" % (section, program, section))
+    with gzip.open(page, "rt") as f:
+        page = f.read()
     said = set().union(*(flags(text) for text in helps(installed / "usr/bin" / program)))
     assert len(said) > 3
     assert not said - flags(re.sub(r"\\f.", "", page).replace("\\-", "-")) and "@" not in re.sub(r"\S@\S", "", page)
@@ -45,7 +48,7 @@ def test_the_page_has_every_flag_of_help(installed, program, section):
 @pytest.mark.parametrize("program, section", PROGRAMS.items())
 def test_man_renders_the_page_without_a_warning(installed, program, section):
     need("man", "groff")
-    page = installed / ("usr/share/man/man%d/%s.%d" % (section, program, section))
+    page = installed / ("usr/share/man/man%d/%s.%d.gz" % (section, program, section))
     done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", page], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, env={**os.environ, "MANWIDTH": "100", "MANROFFOPT": ""})
     assert done.returncode == 0 and done.stderr == ""
