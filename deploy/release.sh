@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 cmake --preset "$preset" -DEVOKE_COMMIT="$commit" >/dev/null
-cmake --build "build/$preset" --target evoked evokectl evoke-inspect evoke-load evoke_documents -- --quiet
+cmake --build "build/$preset" --target evoked evokectl evoke-inspect evoke-load evoke_documents evoke_changelog -- --quiet
 rm -f "$out"/*.deb
 cpack --config "build/$preset/CPackConfig.cmake" -B "$out" >"$out/cpack.log" || { cat "$out/cpack.log" >&2; exit 1; }
 rm -rf "$out/_CPack_Packages" "$out/cpack.log"

@@ -4,7 +4,8 @@
 
 The libraries lie beside the program and are found relative to it, before those of the machine and of LD_LIBRARY_PATH:
 what is inside a wheel does not depend on what is around it. The tag names the glibc of the newest symbol that any of
-them needs. Needs patchelf, and binutils' strip and objdump. Failure: SystemExit, and no wheel.
+them needs. Needs patchelf, strip and objdump, and Debian's packages of the libraries, whose licenses go in as well.
+Failure: an exception, and no wheel.
 """
 
 import pathlib
@@ -64,6 +65,15 @@ def bundle(evoked, package):
     return files
 
 
+def licenses(libraries, folder):
+    """What Debian says of each library's authors and terms, by package."""
+    folder.mkdir()
+    for path in libraries:
+        # By the end of its path: /lib is /usr/lib nowadays, and packages write either.
+        owner = run("dpkg-query", "--search", "*/" + "/".join(path.parts[-2:])).split(":")[0]
+        shutil.copyfile("/usr/share/doc/%s/copyright" % owner, folder / (owner + ".txt"))
+
+
 def main(arguments):
     if len(arguments) != 3:
         raise SystemExit("usage: server_wheel.py CLIENT_WHEEL EVOKED OUT")
@@ -77,6 +87,7 @@ def main(arguments):
         files = bundle(evoked, tree / "evoke")
         tag = "py3-none-manylinux_%d_%d_%s" % (*newest_glibc(files), platform.machine())
         (description,) = tree.glob("*.dist-info/WHEEL")
+        licenses(libraries_of(evoked).values(), description.parent / "licenses")
         text = description.read_text()
         text = re.sub(r"^Tag: .*$", "Tag: " + tag, text, flags=re.MULTILINE)
         text = re.sub(r"^Root-Is-Purelib: .*$", "Root-Is-Purelib: false", text, flags=re.MULTILINE)
