@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+from booted import Booted
 from conftest import need, run
 
 pytestmark = pytest.mark.slow
@@ -103,3 +104,52 @@ def test_packages_are_installed_used_upgraded_and_purged_and_memories_stay(root,
 def test_the_development_package_has_what_find_package_looks_for(packages):
     files = run("dpkg-deb", "--contents", next(packages.glob("libevoke-dev_*.deb")))
     assert "/cmake/evoke/evokeConfig.cmake" in files and "./usr/include/evoke/client.h" in files
+
+
+def state(system, *names):
+    """Of the unit, as systemd sees it."""
+    text = system.sh("systemctl show evoked " + " ".join("-p " + name for name in names))
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_systemd_runs_reloads_watches_and_stops_the_service(root, packages):
+    need("nsenter")
+    names = [path.name for path in packages.glob("evoke-*.deb")]
+    for name in names:
+        shutil.copy(packages / name, root / "tmp" / name)
+    inside(root, "sh", "-euc", 'cd /; apt-get update -q; apt-get install -q -y --no-install-recommends systemd dbus "$@"',
+           "sh", *("./tmp/" + name for name in names), how=CONNECTED)
+    drop_in = root / "etc/systemd/system/evoked.service.d"
+    drop_in.mkdir(parents=True)
+    (drop_in / "test.conf").write_text("[Service]\nWatchdogSec=3s\nRestartSec=100ms\n")
+    config = "/etc/evoke/evoked.toml"
+
+    with Booted(root) as system:
+        # Enabled by the package. It counts as started when it serves, so nothing is waited for here.
+        system.sh("systemctl start evoked; evokectl health")
+        started = state(system, "Type", "StatusText", "UnitFileState")
+        assert started.pop("StatusText").startswith("serving, memories: ")  # those that a purge has left, too
+        assert started == {"Type": "notify", "UnitFileState": "enabled"}
+        assert system.sh("ps -o user= -p $(systemctl show evoked -p MainPID --value) 2>/dev/null || "
+                         "stat -c %U /proc/$(systemctl show evoked -p MainPID --value)").strip() == "evoke"
+        system.sh("evokectl memory create bees --key-dim 2 --capacity 8 --if-not-exists")
+
+        system.sh("systemctl reload evoked")
+        system.sh("echo 'max-k = 0' >>%s; ! systemctl reload evoked; systemctl is-active evoked" % config)
+        assert state(system, "NRestarts") == {"NRestarts": "0"}
+        # The next start reads it, is refused, and is not repeated, whatever the policy says of failures.
+        system.sh("! systemctl restart evoked")
+        assert state(system, "ActiveState", "ExecMainStatus", "NRestarts") == {
+            "ActiveState": "failed", "ExecMainStatus": "2", "NRestarts": "0"}
+        system.sh("sed -i '/max-k = 0/d' %s; systemctl start evoked" % config)
+
+        # One that is killed, and one that hangs, come back, with their memories.
+        kill = "systemctl kill --kill-who=main -s %s evoked; until [ $(systemctl show evoked -p NRestarts --value) = %d ]; " \
+               "do sleep 0.1; done; evokectl health --wait --timeout 60s; evokectl hash bees"
+        system.sh(kill % ("KILL", 1))
+        system.sh(kill % ("STOP", 2))
+        assert "ABRT; stack, innermost first" in system.sh("journalctl -u evoked --no-pager")
+
+        system.sh("systemctl stop evoked")
+        assert state(system, "ActiveState", "Result", "ExecMainStatus") == {
+            "ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
