@@ -10,7 +10,6 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS evoked evoke-inspect RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)
 install(TARGETS evokectl evoke-load RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
-include(cmake/documents.cmake)
 
 install(FILES deploy/systemd/evoked.service DESTINATION /usr/lib/systemd/system COMPONENT service EXCLUDE_FROM_ALL)
 install(FILES deploy/systemd/evoke.sysusers DESTINATION /usr/lib/sysusers.d RENAME evoke.conf

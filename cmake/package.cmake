@@ -48,6 +48,7 @@ set(CPACK_DEBIAN_PYTHON_DESCRIPTION "Python client of the Evoke memory server
 NumPy and PyTorch in and out, retried exactly once; asyncio too.")
 set(CPACK_DEBIAN_PYTHON_PACKAGE_DEPENDS
     "python3 (>= 3.9), python3-grpcio (>= 1.51), python3-protobuf (>= 3.20), python3-numpy")
+set(CPACK_DEBIAN_PYTHON_PACKAGE_CONTROL_EXTRA ${scripts}/python/postinst ${scripts}/python/prerm)
 set(CPACK_DEBIAN_PYTHON_PACKAGE_SUGGESTS "python3-torch, python3-tqdm, evoke-server")
 
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libevoke-dev)

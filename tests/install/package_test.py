@@ -98,6 +98,8 @@ def test_packages_are_installed_used_upgraded_and_purged_and_memories_stay(root,
     inside(root, "dpkg", "--remove", "evoke-server")
     assert config.exists() and not (root / "usr/bin/evoked").exists()
     assert "are kept" in inside(root, "dpkg", "--purge", "evoke-server")
+    inside(root, "dpkg", "--purge", "python3-evoke")
+    assert not (root / "usr/lib/python3/dist-packages/evoke").exists()
     assert not config.exists() and list((root / "var/lib/evoke/memories").iterdir())
 
 
