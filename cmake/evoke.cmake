@@ -23,7 +23,8 @@ endif()
 function(evoke_library)
   cmake_parse_arguments(A "" "NAME" "SOURCES;DEPS" ${ARGN})
   add_library(${A_NAME} STATIC ${A_SOURCES})
-  target_link_libraries(${A_NAME} PUBLIC evoke_options ${A_DEPS})
+  # Our warnings and options are ours: who finds an installed library gets none of them.
+  target_link_libraries(${A_NAME} PUBLIC $<BUILD_INTERFACE:evoke_options> ${A_DEPS})
 endfunction()
 
 # evoke_binary(NAME evoked SOURCES main.cc DEPS evoke_server): lands in <build>/bin.

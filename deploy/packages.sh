@@ -16,7 +16,7 @@ BUILD_PACKAGES=(
   libcli11-dev libcurl4-openssl-dev nlohmann-json3-dev libspdlog-dev libssl-dev libtomlplusplus-dev libxxhash-dev libzip-dev
 )
 TEST_PACKAGES=(clang libclang-rt-14-dev libomp-dev libgtest-dev libgmock-dev libbenchmark-dev libhnswlib-dev openssl python3
-  python3-pytest curl jq)
+  python3-pytest python3-yaml curl jq patchelf zsh man-db groff-base systemd dpkg-dev debootstrap iproute2)
 PYTHON_PACKAGES=(
   python3 python3-venv python3-pip python3-setuptools python3-wheel protobuf-compiler protobuf-compiler-grpc
   python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib python3-pytest

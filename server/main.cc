@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "server/index/scan_paths.h"
 #include "server/process.h"
 #include "server/server.h"
+#include "server/service_manager.h"
 
 namespace evoke {
 namespace {
@@ -48,6 +50,9 @@ void Reload(const Load& load, const LoadedConfig& at_start, Config* active, Serv
   server->Reload(*active);
 }
 
+// Beyond the drain timeout: closing what is still open, and answering who is still connected.
+constexpr absl::Duration kBeyondDrain = absl::Seconds(15);
+
 int Serve(const LoadedConfig& loaded, const Load& load) {
   StartLogging(LogLevelNamed(loaded.config.log_level),
                loaded.config.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
@@ -65,13 +70,21 @@ int Serve(const LoadedConfig& loaded, const Load& load) {
                    loaded.config.data_dir, " on ", absl::StrJoin((*server)->grpc_addresses(), " "), ", http ",
                    (*server)->http_address().empty() ? "off" : (*server)->http_address(), ", process ", getpid()),
       {{LogKey::kVersion, Version()}});
-  NotifyServiceManager("READY=1");
 
   Config active = loaded.config;
-  const std::string signal = WaitForStop(absl::InfiniteDuration(), [&] {
-                               Reload(load, loaded, &active, server->get());
-                             }).value_or("");
-  NotifyServiceManager("STOPPING=1");
+  ServiceManager manager(Environment());
+  const auto reload = [&] {
+    manager.Reloading();
+    Reload(load, loaded, &active, server->get());
+    manager.Reloaded();
+  };
+  std::optional<std::string> stop;
+  while (!stop.has_value()) {
+    manager.Tell((*server)->ReadReadiness());
+    stop = WaitForStop(manager.period(), reload);
+  }
+  const std::string signal = *stop;
+  manager.Stopping(loaded.config.drain_timeout + kBeyondDrain);
   Log(LogLevel::kInfo,
       absl::StrCat(signal, ": stopping, up to ", absl::FormatDuration(loaded.config.drain_timeout),
                    " for what was accepted; again: at once"),

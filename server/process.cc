@@ -3,13 +3,9 @@
 #include <execinfo.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstddef>
-#include <cstdlib>
 #include <cstring>
 
 #include "absl/debugging/symbolize.h"
@@ -90,20 +86,6 @@ std::optional<std::string> WaitForStop(absl::Duration timeout, const std::functi
 void DieWithParent() {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != kParentAtStart) raise(SIGTERM);  // it ended before it could be watched
-}
-
-void NotifyServiceManager(const std::string& state) {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  sockaddr_un address{};
-  if (path == nullptr || path[0] == '\0' || std::strlen(path) >= sizeof address.sun_path) return;
-  address.sun_family = AF_UNIX;
-  std::strcpy(address.sun_path, path);
-  if (path[0] == '@') address.sun_path[0] = '\0';  // an abstract socket
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
-  sendto(fd, state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), size);
-  close(fd);
 }
 
 }  // namespace evoke

@@ -1,4 +1,4 @@
-// The process and its surroundings: signals, crashes, the service manager.
+// The process and its surroundings: signals, crashes, its parent.
 #pragma once
 
 #include <functional>
@@ -32,8 +32,5 @@ std::optional<std::string> WaitForStop(
 
 // Sends SIGTERM to this process when its parent ends; at once if it ended already.
 void DieWithParent();
-
-// Tells systemd's Type=notify ("READY=1"); nothing when NOTIFY_SOCKET is not set.
-void NotifyServiceManager(const std::string& state);
 
 }  // namespace evoke

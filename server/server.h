@@ -62,6 +62,9 @@ class Server {
   // logged, and what it should replace stays. Calls under way are not disturbed.
   void Reload(const Config& config);
 
+  // What it waits for, and what is wrong with it. Takes the locks that calls take; thread-safe.
+  Readiness ReadReadiness() const;
+
   // Health goes to not-serving, new mutations get DRAINING, what was accepted is finished, stores are closed.
   // Waits up to the configured drain timeout, or until `hurry` (asked about ten times a second) is true; then
   // the waiting is skipped, not the closing. DEADLINE_EXCEEDED when work was cut off.
@@ -74,7 +77,6 @@ class Server {
   void UpdateHealth();
   absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;
-  Readiness ReadReadiness() const;
 
   const Config config_;
   // In the order in which they must outlive each other: what is below uses what is above.

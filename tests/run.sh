@@ -3,8 +3,8 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled slow, the clients under ASan, two seconds of every fuzz target, TSan, and
-#                          the similarity compiled for this very machine
+#   tests/run.sh --full    also the tests labelled or marked slow (packages, wheels), the clients under ASan, two seconds of
+#                          every fuzz target, TSan, and the similarity compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -91,11 +91,11 @@ build_and_test() {  # build_and_test PRESET CTEST-ARGUMENT...: only the binaries
   run_ctest "$preset" "$preset" "$@"
 }
 
-run_pytest() {  # run_pytest NAME FOLDER
+run_pytest() {  # run_pytest NAME FOLDER [PYTEST-ARGUMENT...]
   local name=$1 code=0
   echo "== test $name"
   timed env PYTHONPATH="$PWD/client" "$venv/bin/python" -m pytest -q -p no:cacheprovider \
-    -o faulthandler_timeout=300 -o junit_family=xunit2 --junitxml="$results/$name.xml" "$2" || code=$?
+    -o faulthandler_timeout=300 -o junit_family=xunit2 --junitxml="$results/$name.xml" "${@:2}" || code=$?
   record pytest "$name" "$code" "$results/$name.xml"
 }
 
@@ -122,6 +122,9 @@ if step "python client" deploy/python_env.sh "$venv"; then
       run_pytest "python-${folder//\//-}" "$folder"
     fi
   done
+  not_marked_slow=(-m "not slow")
+  $full && not_marked_slow=()
+  run_pytest python-tests-install tests/install "${not_marked_slow[@]}"
 fi
 
 # 3. ASan and UBSan: what runs in one process. The clients are a third of what there is to build, and wait for --full.
