@@ -73,6 +73,7 @@ class Server {
   void UpdateHealth();
   absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;
+  void ReadMetrics(const std::shared_ptr<RocksDbResources>& rocksdb);
   Readiness ReadReadiness() const;
 
   const Config config_;

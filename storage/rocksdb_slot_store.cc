@@ -12,6 +12,7 @@
 #include "rocksdb/write_batch.h"
 #include "storage/file_util.h"
 #include "storage/rocksdb_logger.h"
+#include "storage/rocksdb_meter.h"
 #include "storage/rocksdb_options.h"
 #include "storage/rocksdb_reader.h"
 #include "storage/rocksdb_status.h"
@@ -45,11 +46,15 @@ RocksDbSlotStore::Options WithResources(RocksDbSlotStore::Options options) {
 // -------------------------------------------------------------------------------------------------------
 
 RocksDbSlotStore::RocksDbSlotStore(Options options)
-    : options_(std::move(options)), layout_(options_.partitions), readers_(std::make_shared<Readers>()) {
+    : options_(std::move(options)),
+      layout_(options_.partitions),
+      meter_(std::make_shared<RocksDbMeter>()),
+      readers_(std::make_shared<Readers>()) {
   readers_->store = this;
 }
 
 RocksDbSlotStore::~RocksDbSlotStore() {
+  meter_->Detach();
   const std::lock_guard open(readers_->open);  // waits for calls under way
   for (const rocksdb::Snapshot* at : readers_->snapshots) db_->ReleaseSnapshot(at);
   readers_->store = nullptr;
@@ -73,11 +78,13 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
   rocksdb::Options db_options = DatabaseOptions(*options_.shared);
   db_options.create_if_missing = options_.create;
   db_options.info_log = MakeRocksDbLogger(options_.read_only ? "" : options_.path);
+  db_options.listeners.push_back(meter_);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = options_.read_only
                                      ? rocksdb::DB::OpenForReadOnly(db_options, options_.path, &db)
                                      : rocksdb::DB::Open(db_options, options_.path, &db);
   db_.reset(db);
+  meter_->Attach(db);
   if (!opened.ok()) return FromRocksDb(absl::StrCat("open ", options_.path), opened);
 
   std::string found;
