@@ -19,7 +19,7 @@ NOW = Row("Now", [
           [("(sum(rate(evoke_grpc_requests_total{%s,%s}%s)) or vector(0)) / %s"
             % (SERVER, FAILED, WINDOW, total("evoke_grpc_requests_total", SERVER)), "")], "stat", 3,
           steps=[(0.001, "orange"), (0.01, "red")]),
-    Panel("p99", "99th percentile of Query, Update and TrainStep together.", "s",
+    Panel("p99 of all", "99th percentile of Query, Update and TrainStep together.", "s",
           [("histogram_quantile(0.99, sum by (le) (rate(evoke_grpc_request_seconds_bucket{%s,%s}%s)))"
             % (SERVER, CALLS, WINDOW), "")], "stat", 3, steps=[(0.1, "orange"), (0.5, "red")]),
     Panel("Running", "What runs, and with which instructions it computes.", "none",
@@ -82,7 +82,7 @@ TURNS = Row("Turns and mailbox", [
 ])
 
 COMMITS = Row("Commit and sync", [
-    Panel("Commit", "From a turn's record to its durability: building the batch, the memtable, the log, the sync.", "s",
+    Panel("Time of a commit", "From a turn's record to its durability: building the batch, the memtable, the log, the sync.", "s",
           quantiles("evoke_commit_seconds"), log=True),
     Panel("Sync of the log", "The disk alone. Commits cannot be faster, with durability FSYNC.", "s",
           quantiles("evoke_wal_sync_seconds"), log=True),
@@ -123,10 +123,10 @@ ROCKSDB = Row("RocksDB", [
            (total("evoke_rocksdb_block_cache_misses_total", SERVER), "misses")]),
 ])
 
-CARE = Row("Snapshots and audit", [
+CARE = Row("Snapshots, audit and recovery", [
     Panel("Age of the latest snapshot", "Of memories that have one, as far as this process knows.", "s",
           [("time() - max by (memory) (evoke_snapshot_last_success_timestamp_seconds{%s})" % MEMORY, "{{memory}}")]),
-    Panel("Snapshots", "How long they took, and those that were not made.", "none",
+    Panel("Making snapshots", "How long they took, and those that were not made.", "none",
           [("sum by (memory) (increase(evoke_snapshot_duration_seconds_sum{%s}[1h])) / "
             "sum by (memory) (increase(evoke_snapshot_duration_seconds_count{%s}[1h]))" % (MEMORY, MEMORY),
             "seconds {{memory}}"),
@@ -142,7 +142,7 @@ CARE = Row("Snapshots and audit", [
 ])
 
 RESOURCES = Row("Resources", [
-    Panel("CPU", "In cores.", "none", [(rate("process_cpu_seconds_total", "instance", SERVER), "{{instance}}")]),
+    Panel("CPU", "Busy cores, of as many as the machine gives it.", "none", [(rate("process_cpu_seconds_total", "instance", SERVER), "{{instance}}")]),
     Panel("RAM", "Resident, against what the memories take when full and what they may take. The heap has caches, "
           "mailboxes and replies; tables of slots are apart from it.", "bytes",
           [("process_resident_memory_bytes{%s}" % SERVER, "resident"),
