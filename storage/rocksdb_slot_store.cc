@@ -79,13 +79,13 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
   rocksdb::Options db_options = DatabaseOptions(*options_.shared);
   db_options.create_if_missing = options_.create;
   db_options.info_log = MakeRocksDbLogger(options_.read_only ? "" : options_.path);
-  db_options.listeners.push_back(meter_);
   std::string link = LogLink("");
   if (std::filesystem::exists(options_.path + "/CURRENT", ignored)) {
     absl::StatusOr<std::string> of_tables = LinkOfTables(db_options, options_.path);
     if (!of_tables.ok()) return of_tables.status();
     link = *std::move(of_tables);
   }
+  db_options.listeners.push_back(meter_);
   WholeLog whole_log(std::move(link));
   db_options.wal_filter = &whole_log;  // asked while the database is opened
   rocksdb::DB* db = nullptr;
