@@ -9,7 +9,7 @@ namespace evoke {
 namespace {
 
 constexpr size_t kRows = 4;
-constexpr uint32_t kKeyFloats = 1 << 18;  // of the positions that a look takes: 1 MiB, read once from RAM
+constexpr uint32_t kKeyFloats = 1 << 17;  // of the positions that a look takes: half a MiB, read once from RAM
 constexpr uint64_t kWindow = 1024;        // neighbors; beyond it the older ones count half
 
 }  // namespace

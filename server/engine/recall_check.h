@@ -7,8 +7,8 @@
 // there that is at least as near as the farthest candidate of a row was found if it is among the row's candidates, else
 // missed. The ratio is over about the last thousand of them, so that it follows what the index does today.
 //
-// Threads: the shard's. Pure: no clock, no randomness, nothing of it in any answer. Cost of a look: at most 2^20
-// multiplications, a tenth of a millisecond, for any number of slots.
+// Threads: the shard's. Pure: no clock, no randomness, nothing of it in any answer. Cost of a look: at most 2^19
+// multiplications, a tenth or two of a millisecond, for any number of slots.
 #pragma once
 
 #include <cstdint>

@@ -88,7 +88,7 @@ TEST_F(RecallCheckTest, AnAnswerThatCallsItselfCompleteMustNameAllThatLive) {
 }
 
 TEST_F(RecallCheckTest, ALookTakesARunOfPositionsAndTheNextOneGoesOnFromThere) {
-  Fill(40000);  // more than two runs of 2^18 / 16
+  Fill(40000);  // more than four runs of 2^17 / 16
   RecallCheck check;
   const std::vector<SearchResult> answer = Search(50);
   uint64_t seen = 0;
