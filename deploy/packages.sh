@@ -2,7 +2,8 @@
 # Installs the Debian 12 packages that Evoke is built, tested and used with. Idempotent: asks apt for nothing when
 # nothing is missing, so that it may run as any user then.
 #
-#   deploy/packages.sh [build] [test] [python]    default: all three
+#   deploy/packages.sh [build] [test] [python]    default: these three
+#   deploy/packages.sh watch                      what scrapes a server and checks dashboards, rules and alerts
 #   deploy/packages.sh --list [GROUP...]          prints the names, installs nothing
 set -euo pipefail
 
@@ -21,6 +22,7 @@ PYTHON_PACKAGES=(
   python3 python3-venv python3-pip python3-setuptools python3-wheel protobuf-compiler protobuf-compiler-grpc
   python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib python3-pytest
 )
+WATCH_PACKAGES=(prometheus prometheus-alertmanager)
 
 fail() {
   echo "packages: $1" >&2
@@ -32,8 +34,8 @@ groups=()
 for argument in "$@"; do
   case "$argument" in
     --list) list_only=true ;;
-    build | test | python) groups+=("$argument") ;;
-    *) echo "usage: $0 [--list] [build] [test] [python]" >&2; exit 2 ;;
+    build | test | python | watch) groups+=("$argument") ;;
+    *) echo "usage: $0 [--list] [build] [test] [python] [watch]" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build test python)
@@ -44,6 +46,7 @@ for group in "${groups[@]}"; do
     build) wanted+=("${BUILD_PACKAGES[@]}") ;;
     test) wanted+=("${TEST_PACKAGES[@]}") ;;
     python) wanted+=("${PYTHON_PACKAGES[@]}") ;;
+    watch) wanted+=("${WATCH_PACKAGES[@]}") ;;
   esac
 done
 mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)

@@ -175,7 +175,7 @@ absl::Status Server::Begin() {
     Log(LogLevel::kWarn, "when full, the memories need more bytes of RAM than memory-budget-bytes",
         {{LogKey::kBytes, budget.planned}, {LogKey::kLimitBytes, budget.bytes}});
   }
-  exporter_.ReadFigures([this] { return Figures(); });
+  ReadMetrics(rocksdb);
   StartSnapshots(rocksdb);
 
   context_.catalog = catalog_.get();
@@ -253,11 +253,38 @@ void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
        }});
 }
 
+void Server::ReadMetrics(const std::shared_ptr<RocksDbResources>& rocksdb) {
+  exporter_.ReadFigures([this] {
+    std::vector<MemoryFigures> figures;
+    for (const auto& executor : catalog_->List()) {
+      figures.push_back(executor->figures());
+      figures.back().store = executor->store_figures();
+    }
+    return figures;
+  });
+  exporter_.ReadServer([this, rocksdb] {
+    const RocksDbResources::Figures shared = rocksdb->Read();
+    const Catalog::Budget budget = catalog_->budget();
+    return ServerFigures{.ready = ReadReadiness().ready,
+                         .disk_free_bytes = FreeBytes(config_.data_dir).value_or(0),
+                         .disk_reserve_bytes = config_.disk_reserve_bytes,
+                         .ram_planned_bytes = budget.planned,
+                         .ram_budget_bytes = budget.bytes,
+                         .cache_bytes = shared.cache_bytes,
+                         .cache_capacity_bytes = shared.cache_capacity_bytes,
+                         .cache_hits = shared.cache_hits,
+                         .cache_misses = shared.cache_misses,
+                         .write_buffer_bytes = shared.write_buffer_bytes,
+                         .write_buffer_capacity_bytes = shared.write_buffer_capacity_bytes};
+  });
+}
+
 Server::~Server() {
   if (snapshot_schedule_ != nullptr) snapshot_schedule_->Stop();
   context_.draining.store(true);  // long calls are given up
   http_server_.reset();
   exporter_.ReadFigures(nullptr);
+  exporter_.ReadServer(nullptr);
   {
     MutexLock lock(&health_mu_);
     health_ready_ = false;

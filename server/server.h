@@ -77,6 +77,7 @@ class Server {
   void UpdateHealth();
   absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;
+  void ReadMetrics(const std::shared_ptr<RocksDbResources>& rocksdb);
 
   const Config config_;
   // In the order in which they must outlive each other: what is below uses what is above.

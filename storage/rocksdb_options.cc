@@ -34,6 +34,7 @@ rocksdb::Options DatabaseOptions(const RocksDbResources& shared) {
   db.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   db.write_buffer_manager = shared.write_buffers;
   db.rate_limiter = shared.rate_limiter;
+  db.statistics = shared.statistics;
   db.compression = rocksdb::kNoCompression;  // unit vectors do not compress
   db.write_buffer_size = 64 << 20;
   db.max_write_buffer_number = 4;

@@ -13,6 +13,7 @@ namespace rocksdb {
 class Cache;
 class Env;
 class RateLimiter;
+class Statistics;
 class WriteBufferManager;
 struct Options;
 }  // namespace rocksdb
@@ -32,9 +33,18 @@ struct RocksDbResources {
   };
   static std::shared_ptr<RocksDbResources> Create(const Options& options);
 
+  // Of all stores together, for metrics; counted since Create, or now.
+  struct Figures {
+    uint64_t cache_bytes = 0, cache_capacity_bytes = 0;
+    uint64_t cache_hits = 0, cache_misses = 0;  // of blocks
+    uint64_t write_buffer_bytes = 0, write_buffer_capacity_bytes = 0;
+  };
+  Figures Read() const;
+
   std::shared_ptr<rocksdb::Cache> block_cache;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
   std::shared_ptr<rocksdb::RateLimiter> rate_limiter;  // may be null
+  std::shared_ptr<rocksdb::Statistics> statistics;     // tickers only
   rocksdb::Env* env = nullptr;
   std::function<void(rocksdb::Options*)> tune;  // may be empty
 };

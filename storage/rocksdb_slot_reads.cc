@@ -9,6 +9,7 @@
 #include "rocksdb/db.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "storage/payload_ring.h"
+#include "storage/rocksdb_meter.h"
 #include "storage/rocksdb_slot_store.h"
 #include "storage/rocksdb_status.h"
 #include "storage/sealed_row.h"
@@ -256,6 +257,10 @@ absl::StatusOr<Turn> RocksDbSlotStore::Checkpoint(const std::string& dir) {
     if (!copy.ok()) return copy.status();
     return (*copy)->AppliedTurn();
   });
+}
+
+std::shared_ptr<const StoreMeter> RocksDbSlotStore::Meter() const {
+  return meter_;
 }
 
 uint64_t RocksDbSlotStore::ApproximateBytes() const {

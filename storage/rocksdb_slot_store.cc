@@ -12,6 +12,7 @@
 #include "rocksdb/write_batch.h"
 #include "storage/file_util.h"
 #include "storage/rocksdb_logger.h"
+#include "storage/rocksdb_meter.h"
 #include "storage/rocksdb_options.h"
 #include "storage/rocksdb_reader.h"
 #include "storage/rocksdb_status.h"
@@ -46,11 +47,15 @@ RocksDbSlotStore::Options WithResources(RocksDbSlotStore::Options options) {
 // -------------------------------------------------------------------------------------------------------
 
 RocksDbSlotStore::RocksDbSlotStore(Options options)
-    : options_(std::move(options)), layout_(options_.partitions), readers_(std::make_shared<Readers>()) {
+    : options_(std::move(options)),
+      layout_(options_.partitions),
+      meter_(std::make_shared<RocksDbMeter>()),
+      readers_(std::make_shared<Readers>()) {
   readers_->store = this;
 }
 
 RocksDbSlotStore::~RocksDbSlotStore() {
+  meter_->Detach();
   const std::lock_guard open(readers_->open);  // waits for calls under way
   for (const rocksdb::Snapshot* at : readers_->snapshots) db_->ReleaseSnapshot(at);
   readers_->store = nullptr;
@@ -80,6 +85,7 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
     if (!of_tables.ok()) return of_tables.status();
     link = *std::move(of_tables);
   }
+  db_options.listeners.push_back(meter_);
   WholeLog whole_log(std::move(link));
   db_options.wal_filter = &whole_log;  // asked while the database is opened
   rocksdb::DB* db = nullptr;
@@ -87,6 +93,7 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
                                      ? rocksdb::DB::OpenForReadOnly(db_options, options_.path, &db)
                                      : rocksdb::DB::Open(db_options, options_.path, &db);
   db_.reset(db);
+  meter_->Attach(db);
   if (!opened.ok()) return FromRocksDb(absl::StrCat("open ", options_.path), opened);
 
   std::string found;

@@ -31,6 +31,8 @@ class WriteBatch;
 
 namespace evoke {
 
+class RocksDbMeter;
+
 class RocksDbSlotStore final : public SlotStore {
  public:
   struct Options {
@@ -80,6 +82,7 @@ class RocksDbSlotStore final : public SlotStore {
   absl::StatusOr<Turn> Checkpoint(const std::string& dir) override;
   absl::StatusOr<std::shared_ptr<const StoreReader>> OpenReader() override;
   uint64_t ApproximateBytes() const override;
+  std::shared_ptr<const StoreMeter> Meter() const override;
 
  private:
   struct Readers;  // who reads beside us
@@ -106,6 +109,7 @@ class RocksDbSlotStore final : public SlotStore {
 
   const Options options_;
   const KeyLayout layout_;
+  const std::shared_ptr<RocksDbMeter> meter_;
   std::unique_ptr<rocksdb::DB> db_;
   const std::shared_ptr<Readers> readers_;
 

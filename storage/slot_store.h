@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "storage/ids.h"
+#include "storage/store_figures.h"
 #include "storage/turn_record.h"
 
 namespace evoke {
@@ -155,6 +156,9 @@ class SlotStore {
 
   // Disk bytes in use, or RAM bytes for a RAM store.
   virtual uint64_t ApproximateBytes() const = 0;
+
+  // What it does on its disk; null where it has none.
+  virtual std::shared_ptr<const StoreMeter> Meter() const { return nullptr; }
 };
 
 }  // namespace evoke

@@ -74,6 +74,12 @@ struct AuditFigures {
   std::string corrupt;             // what was found last; empty once a whole pass found nothing
 };
 
+// What a shard of a memory has to do: what makes one slower than another (shard.h).
+struct ShardLoad {
+  uint64_t live_count = 0;
+  uint64_t searched_rows = 0, written_slots = 0;  // since start
+};
+
 // What others may know of a memory at any time, without waiting for a turn.
 struct MemoryFigures {
   std::string name;
@@ -99,9 +105,12 @@ struct MemoryFigures {
   uint64_t mailbox_bytes = 0;      // of what waits
   uint64_t uncertified_rows = 0;   // since start
   AuditFigures audit;
+  std::vector<ShardLoad> shard_loads;
+  uint64_t recall_found = 0, recall_missed = 0;  // neighbors of late, as RecallCheck counts them
   absl::Time last_snapshot = absl::InfinitePast();  // when the latest was made, as far as this process knows
   uint64_t last_snapshot_bytes = 0;
   std::vector<uint64_t> sampled_ages;  // ascending; of a sample of the live slots
+  StoreFigures store;              // for a scrape, which asks store_figures(); else empty
 };
 
 class Executor : public std::enable_shared_from_this<Executor> {
@@ -115,6 +124,8 @@ class Executor : public std::enable_shared_from_this<Executor> {
   virtual const MemoryUid& uid() const = 0;
   virtual const MemorySpec& spec() const = 0;
   virtual MemoryFigures figures() const = 0;
+  // Of the store that it has now; zeros where there is none on a disk. Asks RocksDB, so it is for a scrape only.
+  virtual StoreFigures store_figures() const { return {}; }
 
   // Another store in place of the memory's own, between two turns: calls are refused with LOADING meanwhile, then the
   // memory is recovered from what lies there. A FAILED memory can be given one too.

@@ -62,7 +62,10 @@ void LocalShard::Apply(std::shared_ptr<const TurnRecord> record, std::function<v
 }
 
 void LocalShard::Figures(Done<ShardFigures> done) {
-  strand_.Post([this, done = std::move(done)] { done(DoFigures()); });
+  strand_.Post([this, done = std::move(done)] {
+    recall_.Grant();  // figures are asked for about once a second while there are turns
+    done(DoFigures());
+  });
 }
 
 void LocalShard::Audit(AuditRequest request, Done<AuditAnswer> done) {
@@ -140,6 +143,8 @@ void LocalShard::SearchNeighbors(const ProposeRequest& request, Proposal* propos
   }
   if (!in_a_row) rows = gathered.data();
   const std::vector<SearchResult> results = index_->Search(Keys(), rows, wanted);
+  searched_rows_ += results.size();
+  if (recall_.Looks()) recall_.Look(Keys(), rows, results);
   for (size_t n = 0; n < searched.size(); ++n) {
     const SearchResult& result = results[n];
     RowProposal& row = proposal->rows[searched[n]];
@@ -212,6 +217,7 @@ absl::Status LocalShard::DoApply(const TurnRecord& record) {
   if (changes.cleared) index_->Rebuild(Keys());
   index_->Erase(changes.freed);
   index_->Upsert(Keys(), changes.written);
+  written_slots_ += changes.written.size();
   return absl::OkStatus();
 }
 
@@ -221,6 +227,10 @@ ShardFigures LocalShard::DoFigures() const {
                        .capacity = state_.map().capacity(),
                        .memory_bytes = state_.slots().MemoryBytes() + index_->MemoryBytes(),
                        .uncertified_rows = index_->stats().uncertified_rows,
+                       .searched_rows = searched_rows_,
+                       .written_slots = written_slots_,
+                       .recall_found = recall_.found(),
+                       .recall_missed = recall_.missed(),
                        .distinct_values = state_.slots().values().distinct_values()};
   // An even stride over positions: no pass over all slots, and equal states give equal samples.
   const uint64_t stride = (uint64_t{table().rows()} + kSampledSteps - 1) / kSampledSteps;

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/base/thread_pool.h"
+#include "server/engine/recall_check.h"
 #include "server/engine/shard.h"
 #include "server/engine/shard_state.h"
 #include "server/index/index.h"
@@ -91,6 +92,8 @@ class LocalShard final : public Shard {
   // Strand only, once loaded.
   ShardState state_;
   const std::unique_ptr<Index> index_;
+  RecallCheck recall_;
+  uint64_t searched_rows_ = 0, written_slots_ = 0;  // since start
 
   Strand strand_;
 };

@@ -298,11 +298,15 @@ void MemoryExecutor::RefreshFigures() {
       MutexLock lock(&mu_);
       figures_.stored_bytes = stored_bytes;
       figures_.first_kept_turn = first_kept;
-      figures_.ram_bytes = figures_.uncertified_rows = 0;
+      figures_.ram_bytes = figures_.uncertified_rows = figures_.recall_found = figures_.recall_missed = 0;
       figures_.sampled_ages.clear();
+      figures_.shard_loads.clear();
       for (const ShardFigures& s : shards.ok() ? *shards : std::vector<ShardFigures>()) {
         figures_.ram_bytes += s.memory_bytes;
         figures_.uncertified_rows += s.uncertified_rows;
+        figures_.recall_found += s.recall_found;
+        figures_.recall_missed += s.recall_missed;
+        figures_.shard_loads.push_back({s.live_count, s.searched_rows, s.written_slots});
         for (uint64_t step : s.sampled_steps) figures_.sampled_ages.push_back(figures_.step.value - step);
       }
       std::sort(figures_.sampled_ages.begin(), figures_.sampled_ages.end());
@@ -366,6 +370,15 @@ MemoryFigures MemoryExecutor::figures() const {
   figures.slots_loaded = progress_.slots_loaded.load(std::memory_order_relaxed);
   figures.slots_to_load = progress_.slots_to_load.load(std::memory_order_relaxed);
   return figures;
+}
+
+StoreFigures MemoryExecutor::store_figures() const {
+  std::shared_ptr<const StoreMeter> meter;
+  {
+    MutexLock lock(&mu_);
+    meter = meter_;
+  }
+  return meter != nullptr ? meter->Read() : StoreFigures();
 }
 
 // --- the end -------------------------------------------------------------------------------------------------------

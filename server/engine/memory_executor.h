@@ -53,6 +53,7 @@ class MemoryExecutor final : public Executor {
   const MemoryUid& uid() const override { return options_.uid; }
   const MemorySpec& spec() const override { return options_.spec; }
   MemoryFigures figures() const override;
+  StoreFigures store_figures() const override;
   void ReplaceStore(Replacement replacement) override;
   void OnSnapshot(const SnapshotReport& report) override;
   void StopMutations() override;
@@ -137,6 +138,7 @@ class MemoryExecutor final : public Executor {
   std::function<void()> on_closed_ ABSL_GUARDED_BY(mu_);
   std::optional<Replacement> replacement_ ABSL_GUARDED_BY(mu_);  // waits for the turn under way
   MemoryFigures figures_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const StoreMeter> meter_ ABSL_GUARDED_BY(mu_);  // of store_
   bool refresh_due_ ABSL_GUARDED_BY(mu_) = false;     // a timer will want one
   bool refresh_wanted_ ABSL_GUARDED_BY(mu_) = false;  // before the next turn
   bool reopen_wanted_ ABSL_GUARDED_BY(mu_) = false;   // as above

@@ -52,6 +52,10 @@ absl::Status MemoryExecutor::OpenAndRecover(bool read_only) {
   if (*store == nullptr) store = options_.open_store(read_only);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
+  {
+    MutexLock lock(&mu_);
+    meter_ = store_->Meter();
+  }
   absl::StatusOr<Recovered> recovered = evoke::Recover({.name = options_.name,
                                                         .spec = options_.spec,
                                                         .engine = options_.engine,

@@ -118,6 +118,9 @@ struct ShardFigures {
   uint64_t capacity = 0;
   uint64_t memory_bytes = 0;             // slot table, orders, value index, index
   uint64_t uncertified_rows = 0;         // since start
+  uint64_t searched_rows = 0;            // since start; rows of proposals, searched again included
+  uint64_t written_slots = 0;            // since start
+  uint64_t recall_found = 0, recall_missed = 0;  // neighbors of late, as RecallCheck counts them
   std::vector<uint64_t> sampled_steps;   // written steps of a sample of the live slots, ascending; at most 256
   uint64_t distinct_values = 0;          // of this shard: a value that lives in two shards counts in both
 };

@@ -9,8 +9,6 @@
 #include <set>
 #include <utility>
 
-#include "server/metrics/gauges.h"
-
 namespace evoke {
 namespace {
 
@@ -18,12 +16,6 @@ const std::vector<double> kRequestBounds = {1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 
                                             0.05, 0.1,  0.2,  0.5,  1,    2,    5,    10};
 const std::vector<double> kPhaseBounds = {1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01,
                                           0.02, 0.05, 0.1,  0.2,  0.5,  1,    2,    5,    10};
-
-// Gauges, and this one counter, are made for each scrape.
-bool IsReadAtScrape(const MetricInfo& info) {
-  return info.type == MetricType::kGauge || info.id == Metric::kUncertifiedRows ||
-         info.id == Metric::kProcessCpu;
-}
 
 std::string CodeName(absl::StatusCode code) {
   return code == absl::StatusCode::kOk ? "OK" : absl::StatusCodeToString(code);
@@ -52,10 +44,10 @@ Exporter::Exporter(const BuildInfo& build, size_t memory_labels)
   for (const MetricInfo& info : kMetricTable) {
     if (IsReadAtScrape(info)) continue;
     if (info.type == MetricType::kCounter) {
-      counters_[info.id] = &prometheus::BuildCounter().Name(info.name).Help(info.help).Register(registry_);
+      counters_[info.id] = &prometheus::BuildCounter().Name(info.name).Help(HelpOf(info)).Register(registry_);
     } else {
       histograms_[info.id] =
-          &prometheus::BuildHistogram().Name(info.name).Help(info.help).Register(registry_);
+          &prometheus::BuildHistogram().Name(info.name).Help(HelpOf(info)).Register(registry_);
     }
   }
   for (int phase = 0; phase < kPhaseCount; ++phase) {
@@ -63,7 +55,7 @@ Exporter::Exporter(const BuildInfo& build, size_t memory_labels)
   }
   auto& info = prometheus::BuildGauge()
                    .Name(InfoOf(Metric::kBuildInfo).name)
-                   .Help(InfoOf(Metric::kBuildInfo).help)
+                   .Help(HelpOf(InfoOf(Metric::kBuildInfo)))
                    .Register(registry_);
   info.Add({{"version", build.version},
             {"commit", build.commit},
@@ -106,6 +98,11 @@ void Exporter::ReadFigures(std::function<std::vector<MemoryFigures>()> read) {
   read_ = std::move(read);
 }
 
+void Exporter::ReadServer(std::function<ServerFigures()> read) {
+  MutexLock lock(&mu_);
+  read_server_ = std::move(read);
+}
+
 void Exporter::OnCall(std::string_view method, absl::StatusCode code, absl::Duration latency) {
   const prometheus::Labels labels = {{"method", std::string(method)}, {"code", CodeName(code)}};
   counters(Metric::kGrpcRequests).Add(labels).Increment();  // Add finds what is there already
@@ -136,22 +133,25 @@ void Exporter::OnPhases(const TurnReport& report) {
 
 std::string Exporter::Text() const {
   std::function<std::vector<MemoryFigures>()> read;
+  std::function<ServerFigures()> read_server;
   std::set<std::string> named;
   {
     MutexLock lock(&mu_);
     read = read_;
+    read_server = read_server_;
     for (const auto& [label, series] : series_) named.insert(label);
   }
   std::vector<prometheus::MetricFamily> families = registry_.Collect();
-  const auto append = [&](std::vector<prometheus::MetricFamily> more) {
-    std::move(more.begin(), more.end(), std::back_inserter(families));
-  };
+  Scrape scrape;
   if (read) {
-    append(MemoryGauges(read(), [&](const std::string& memory) {
+    AddMemories(read(), [&](const std::string& memory) {
       return named.count(memory) ? memory : std::string(kOtherMemory);
-    }));
+    }, &scrape);
   }
-  append(ProcessGauges());
+  if (read_server) AddServer(read_server(), &scrape);
+  AddProcess(&scrape);
+  std::vector<prometheus::MetricFamily> scraped = scrape.Families();
+  std::move(scraped.begin(), scraped.end(), std::back_inserter(families));
   std::sort(families.begin(), families.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return prometheus::TextSerializer().Serialize(families);
 }

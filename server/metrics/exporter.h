@@ -5,7 +5,7 @@
 //   options.make_probe = [&](name) { return exporter.MakeProbe(name); };
 //   exporter.ReadFigures([&] { ... of every memory ... });
 //
-// Thread-safe. A scrape costs about a millisecond for a hundred memories and blocks no turn.
+// Thread-safe. A scrape blocks no turn; it takes a quarter of a millisecond and 13 KB of text a memory.
 #pragma once
 
 #include <prometheus/registry.h>
@@ -18,6 +18,7 @@
 
 #include "server/base/mutex.h"
 #include "server/engine/executor.h"
+#include "server/metrics/gauges.h"
 #include "server/metrics/memory_series.h"
 #include "server/metrics/metric_names.h"
 #include "server/service/call_observer.h"
@@ -40,6 +41,8 @@ class Exporter final : public CallObserver, private SeriesFamilies {
   std::unique_ptr<EngineProbe> MakeProbe(std::string_view memory);
   // From now on a scrape asks `read` for the figures of all memories; nullptr: none any more.
   void ReadFigures(std::function<std::vector<MemoryFigures>()> read);
+  // The same for what is of no memory.
+  void ReadServer(std::function<ServerFigures()> read);
 
   void OnCall(std::string_view method, absl::StatusCode code, absl::Duration latency) override;
   void OnRefused(std::string_view memory, std::string_view reason) override;
@@ -71,6 +74,7 @@ class Exporter final : public CallObserver, private SeriesFamilies {
   std::map<std::string, Series, std::less<>> series_ ABSL_GUARDED_BY(mu_);                        // by label
   std::map<std::string, prometheus::Counter*, std::less<>> unknown_memory_ ABSL_GUARDED_BY(mu_);  // by reason
   std::function<std::vector<MemoryFigures>()> read_ ABSL_GUARDED_BY(mu_);
+  std::function<ServerFigures()> read_server_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace evoke

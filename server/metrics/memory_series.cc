@@ -8,14 +8,15 @@ namespace evoke {
 namespace {
 
 const std::vector<double> kRowBounds = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
-const std::vector<double> kAgeBounds = {1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+// Three a decade: an age that halves is to be seen, and alerts are raised on it.
+const std::vector<double> kAgeBounds = {1,   2,   5,   10,  20,  50,  100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4,
+                                        5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9};
 const std::vector<double> kLossBounds = {0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2};  // at most 2 + margin
 const std::vector<double> kConfidenceBounds = {0.01, 0.05, 0.1, 0.2, 0.3,  0.4,  0.5,
                                                0.6,  0.7,  0.8, 0.9, 0.95, 0.99, 1};
-const std::vector<double> kDriftBounds = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.3, 0.5, 1};
-const std::vector<double> kCommitBounds = {1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02,
-                                           0.05, 0.1,  0.2,  0.5,  1,    2,    5,    10};
-
+const std::vector<double> kDriftBounds = {1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1};
+const std::vector<double> kCommitBounds = {1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01,
+                                           0.02, 0.05, 0.1,  0.2,  0.5,  1,    2,    5,    10};
 const std::vector<double> kSnapshotBounds = {0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000};
 
 constexpr const char* kWhat[4] = {"neighbors", "oldest", "free", "of_value"};

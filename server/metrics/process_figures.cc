@@ -1,5 +1,6 @@
 #include "server/metrics/process_figures.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -49,6 +50,9 @@ ProcessFigures ReadProcessFigures() {
   }
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) figures.max_fds = static_cast<double>(limit.rlim_cur);
+  const struct mallinfo2 heap = mallinfo2();  // of all arenas; blocks of their own (hblkhd) beside them
+  figures.heap_used_bytes = static_cast<double>(heap.uordblks + heap.hblkhd);
+  figures.heap_held_bytes = static_cast<double>(heap.arena + heap.hblkhd);
   return figures;
 }
 

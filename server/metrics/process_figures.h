@@ -12,6 +12,8 @@ struct ProcessFigures {
   double max_fds = 0;
   double start_time_seconds = 0;  // Unix time
   double threads = 0;
+  double heap_used_bytes = 0;
+  double heap_held_bytes = 0;
 };
 
 // Reads /proc; costs well under a millisecond.

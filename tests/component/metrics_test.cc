@@ -1,12 +1,14 @@
-// What /metrics exposes is what the table in metric_names.h says, no more and no less.
+// What /metrics exposes is what the table in metric_names.h says, no more and no less, and so does the one of the README.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
 
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "server/metrics/exporter.h"
 #include "server/metrics/metric_names.h"
@@ -26,6 +28,9 @@ MemoryFigures Figures(const std::string& name) {
   figures.live_count = 7;
   figures.uncertified_rows = 3;
   figures.sampled_ages = {1, 2, 3, 4, 100};
+  figures.recall_found = 3;
+  figures.recall_missed = 1;
+  figures.shard_loads = {{.live_count = 4, .searched_rows = 20, .written_slots = 5}, {.live_count = 3}};
   figures.last_snapshot = absl::UnixEpoch() + absl::Seconds(1700000000);
   return figures;
 }
@@ -102,6 +107,7 @@ TEST(ExporterTest, ExposesExactlyTheTable) {
   probe->OnRejected("MAILBOX_FULL");
   exporter.OnCall("MemoryService/Query", absl::StatusCode::kOk, absl::Milliseconds(2));
   exporter.ReadFigures([] { return std::vector{Figures("faces")}; });
+  exporter.ReadServer([] { return ServerFigures(); });
 
   const auto exposed = Read(exporter.Text());
   std::set<std::string> table;
@@ -110,11 +116,39 @@ TEST(ExporterTest, ExposesExactlyTheTable) {
     ASSERT_TRUE(exposed.count(info.name)) << info.name << " is in the table and not exposed";
     const Exposed& family = exposed.at(info.name);
     EXPECT_EQ(family.type, TypeName(info.type)) << info.name;
-    EXPECT_EQ(family.help, info.help) << info.name;
+    EXPECT_EQ(family.help, HelpOf(info)) << info.name;
     EXPECT_EQ(absl::StrJoin(family.labels, ","), info.labels) << info.name;
   }
   for (const auto& [name, family] : exposed)
     EXPECT_TRUE(table.count(name)) << name << " is exposed and not in the table";
+}
+
+TEST(MetricTableTest, ReadmeHasTheSameTable) {
+  std::ifstream readme(EVOKE_SOURCE_DIR "/server/metrics/README.md");
+  std::vector<std::string> written, expected;
+  for (std::string line; std::getline(readme, line);) {
+    if (line.rfind("| `", 0) == 0) written.push_back(line);
+  }
+  for (const MetricInfo& info : kMetricTable) {
+    const std::string labels = *info.labels ? absl::StrReplaceAll(info.labels, {{",", ", "}}) : "-";
+    expected.push_back(absl::StrCat(
+        "| ", absl::StrJoin({absl::StrCat("`", info.name, "`"), std::string(TypeName(info.type)), labels,
+                             std::string(info.unit), std::string(info.help)}, " | "), " |"));
+  }
+  EXPECT_EQ(written, expected);
+}
+
+TEST(MetricTableTest, UnitsAreThoseOfTheNames) {
+  for (const MetricInfo& info : kMetricTable) {
+    const std::string name = info.name;
+    for (const std::string unit : {"seconds", "bytes", "ratio", "steps"}) {
+      if (name.find("_" + unit) != std::string::npos) {
+        EXPECT_EQ(info.unit, unit) << name;
+      }
+    }
+    EXPECT_NE(std::string(info.unit), "") << name;
+    EXPECT_EQ(std::string(info.help).back(), '.') << name;
+  }
 }
 
 TEST(MetricTableTest, NamesFollowTheConventions) {
@@ -191,6 +225,42 @@ TEST(ExporterTest, RefusalsAreCountedByMemoryAndReason) {
   EXPECT_THAT(exporter.Text(), HasSubstr("evoke_rejected_total{memory=\"faces\",reason=\"BAD_SHAPE\"} 1\n"));
   EXPECT_THAT(exporter.Text(),
               HasSubstr("evoke_rejected_total{memory=\"\",reason=\"MEMORY_NOT_FOUND\"} 2\n"));
+}
+
+TEST(ExporterTest, WhatTheStoreDoesIsAHistogramOfSyncsAndNumbersOfEachMemory) {
+  Exporter exporter({});
+  const auto probe = exporter.MakeProbe("faces");
+  MemoryFigures figures = Figures("faces");
+  figures.store.log_bytes = 1000;
+  figures.store.log_syncs.counts[3] = 5;            // up to 100 us
+  figures.store.log_syncs.counts.back() = 1;        // over 10 s
+  figures.store.log_syncs.sum_seconds = 12.5;
+  figures.store.compacted_bytes = 7;
+  MemoryFigures ephemeral = Figures("ephemeral");
+  ephemeral.spec.durability = SpecDurability::kMemory;
+  const auto other = exporter.MakeProbe("ephemeral");
+  exporter.ReadFigures([&] { return std::vector{figures, ephemeral}; });
+  const std::string text = exporter.Text();
+  EXPECT_THAT(text, HasSubstr("evoke_wal_bytes_total{memory=\"faces\"} 1000\n"));
+  EXPECT_THAT(text, HasSubstr("evoke_wal_sync_seconds_bucket{memory=\"faces\",le=\"5e-05\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("evoke_wal_sync_seconds_bucket{memory=\"faces\",le=\"0.0001\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("evoke_wal_sync_seconds_bucket{memory=\"faces\",le=\"10\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("evoke_wal_sync_seconds_bucket{memory=\"faces\",le=\"+Inf\"} 6\n"));
+  EXPECT_THAT(text, HasSubstr("evoke_wal_sync_seconds_sum{memory=\"faces\"} 12.5\n"));
+  EXPECT_THAT(text, HasSubstr("evoke_rocksdb_written_bytes_total{job=\"compaction\",memory=\"faces\"} 7\n"));
+  EXPECT_THAT(text, Not(HasSubstr("evoke_wal_bytes_total{memory=\"ephemeral\"}")));
+}
+
+TEST(ExporterTest, RecallIsAShareAndAbsentUntilSomethingWasLookedAt) {
+  Exporter exporter({});
+  const auto probe = exporter.MakeProbe("faces");
+  MemoryFigures figures = Figures("faces");
+  exporter.ReadFigures([&] { return std::vector{figures}; });
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_live_recall_ratio{memory=\"faces\"} 0.75\n"));
+  EXPECT_THAT(exporter.Text(),
+              HasSubstr("evoke_shard_rows_total{memory=\"faces\",shard=\"0\",what=\"searched\"} 20\n"));
+  figures.recall_found = figures.recall_missed = 0;
+  EXPECT_THAT(exporter.Text(), Not(HasSubstr("evoke_live_recall_ratio{")));
 }
 
 TEST(ExporterTest, WhatTheAuditFoundIsCountedAndRaisesTheAlarm) {

@@ -1,4 +1,4 @@
-"""The blocks of deploy/README.md, and a shell in which they are run as an operator would run them."""
+"""The blocks of deploy/README.md and deploy/ALERTS.md, and a shell in which they are run as an operator would run them."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ import time
 import urllib.request
 from typing import Dict, NamedTuple
 
-RUNBOOK = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "README.md"
+DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 DEADLINE = 60.0  # seconds for a block; it ends only a test that hangs
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -37,6 +37,11 @@ def read_blocks(markdown: str) -> Dict[str, Block]:
     return blocks
 
 
+def runbook_blocks() -> Dict[str, Block]:
+    """Of both pages, which share their names."""
+    return read_blocks("\n".join((DEPLOY / page).read_text(encoding="utf-8") for page in ("README.md", "ALERTS.md")))
+
+
 class Shell:
     """One bash with -euo pipefail, in a folder of its own; variables and background processes stay from block to block.
 
@@ -45,7 +50,7 @@ class Shell:
     """
 
     def __init__(self, folder: pathlib.Path, binaries: str, **variables: str):
-        self.folder, self.blocks = folder, read_blocks(RUNBOOK.read_text(encoding="utf-8"))
+        self.folder, self.blocks = folder, runbook_blocks()
         self.data, self.backup = folder / "data", folder.parent / "backup"
         self.address = "unix:%s/s" % folder
         for path in (folder, self.backup):

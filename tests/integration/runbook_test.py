@@ -1,4 +1,4 @@
-"""Every command of the runbook (deploy/README.md) does what it says, against real servers that are trained meanwhile.
+"""Every command of the runbook (deploy/README.md, deploy/ALERTS.md) does what it says, against real servers that are trained meanwhile.
 
 Needs $EVOKE_EVOKED, with evokectl and evoke-inspect beside it.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import evoke
-from runbook_shell import RUNBOOK, Shell, eventually, read_blocks
+from runbook_shell import Shell, eventually, read_blocks, runbook_blocks
 
 ROWS = 20
 KEYS = np.random.default_rng(1).normal(size=(200, 16)).astype(np.float32)
@@ -86,7 +86,7 @@ def table_file(shell, uid):
 
 def test_every_block_of_commands_is_run_by_a_test_of_this_file_or_says_why_not():
     used = set(re.findall(r'\.(?:run|start)\("([a-z-]+)"', pathlib.Path(__file__).read_text(encoding="utf-8")))
-    assert used | {"variables", "start", "stop"} == set(read_blocks(RUNBOOK.read_text(encoding="utf-8")))
+    assert used | {"variables", "start", "stop"} == set(runbook_blocks())
 
 
 @pytest.mark.parametrize("text", ["```sh\nls\n```\n", "```sh run=a\nls\n```\n```sh run=a\nls\n```\n",
@@ -108,6 +108,20 @@ def test_a_stop_loses_nothing_and_the_trainer_goes_on_after_the_next_start(machi
     assert state(memory) == before
     train(memory, [2])
     assert state(memory)[0] == 3 * ROWS
+
+
+def test_what_an_alert_sends_one_to_look_at_tells_it(machine):
+    shell = started(machine())
+    memory = faces(shell)
+    memory.snapshot()
+    first = shell.run("first-look")
+    assert "[+] memory faces: serving" in first and '"alarms": []' in first and "CreateSnapshot" in first
+    assert 'evoke_memory_loaded_ratio{memory="faces"} 1' in shell.run("loading")
+    assert re.search(r"^commit +[0-9.]+ ms a turn", shell.run("where-time-goes"), re.MULTILINE)
+    fills = shell.run("what-fills")
+    assert "store" in fills and 'evoke_snapshot_bytes{memory="faces"}' in fills and "evoke_disk_free_bytes " in fills
+    assert 'evoke_slots_live{memory="faces"} %d' % (2 * ROWS) in shell.run("memory-look")
+    assert "evoke_ram_planned_bytes " in shell.run("ram-look")
 
 
 def test_a_backup_outlives_snapshot_and_memory_and_becomes_a_memory_elsewhere(machine):

@@ -458,6 +458,29 @@ TEST_F(LocalShardTest, FiguresSampleWrittenStepsInAscendingOrder) {
   EXPECT_LT(figures.sampled_steps.front(), 500u);
 }
 
+TEST_F(LocalShardTest, FiguresCountRowsSlotsAndSampledNeighbors) {
+  Model model(&random_, {.key_dim = 4, .capacity = 200, .partitions = 1});
+  std::unique_ptr<LocalShard> shard = Make(model, {Partition(0)}, "flat", &inline_);
+  TurnRecord record{.uid = model.uid(), .epoch = Epoch(1), .turn = Turn(1)};
+  auto rows = std::make_shared<PackedRows>(PackedRows{.dim = 4});
+  for (uint64_t i = 0; i < 100; ++i) {
+    const std::vector<float> key = Unit(random_, 4);
+    record.writes.push_back({.slot = SlotId(i), .value = 1, .written_step = Step(i + 1), .key = key});
+    if (i < 3) rows->data.insert(rows->data.end(), key.begin(), key.end());
+  }
+  ASSERT_TRUE(Apply(*shard, record).ok());
+  ProposeRequest request{.at = {.uid = model.uid(), .epoch = Epoch(1), .term = Term(1), .turn = Turn(1)}, .rows = rows};
+  for (uint32_t r = 0; r < 3; ++r) request.wants.push_back({.row = r, .neighbors = 5});
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(Propose(*shard, request).ok());
+  const ShardFigures figures = Figures(*shard);
+  EXPECT_EQ(figures.written_slots, 100u);
+  EXPECT_EQ(figures.searched_rows, 6u);
+  EXPECT_EQ(figures.recall_found, 15u);  // of the first search only: figures grant one look
+  EXPECT_EQ(figures.recall_missed, 0u);
+  ASSERT_TRUE(Propose(*shard, request).ok());
+  EXPECT_EQ(Figures(*shard).recall_found, 30u);
+}
+
 // Calls from several threads, on a pool, while searches fan out over it: in the order of each caller's calls.
 TEST_F(LocalShardTest, CallsFromManyThreadsAreServedOneAtATime) {
   Model model(&random_, {.key_dim = 16, .capacity = 3000, .partitions = 8});

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -12,6 +13,7 @@
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
 #include "storage/key_layout.h"
+#include "storage/store_figures.h"
 #include "tests/unit/storage/store_matchers.h"
 
 namespace evoke {
@@ -439,6 +441,44 @@ TEST_F(RocksDbSlotStoreTest, DiskThatIsFullAtOpeningIsUnavailableAndReadOnlyStil
   store = Open(breakable);
   ASSERT_NE(store, nullptr);
   ExpectHolds(*store, builder_, builder_.model(), true);
+}
+
+TEST_F(RocksDbSlotStoreTest, MeterCountsTheLogAndItsSyncsAndOutlivesTheStore) {
+  for (const Durability durability : {Durability::kFsync, Durability::kWal}) {
+    RocksDbSlotStore::Options options = this->options();
+    options.durability = durability;
+    auto store = Open(options);
+    const auto meter = store->Meter();
+    const auto syncs = [&] {
+      const DurationCounts counts = meter->Read().log_syncs;
+      return std::accumulate(counts.counts.begin(), counts.counts.end(), uint64_t{0});
+    };
+    const uint64_t bytes_before = meter->Read().log_bytes, syncs_before = syncs();
+    uint64_t turn_bytes = 0;
+    for (int turn = 0; turn < 20; ++turn) {
+      const TurnRecord record = builder_.Next();
+      turn_bytes += EncodeTurnRecord(record).bytes.size();
+      ASSERT_TRUE(CommitOne(store.get(), record).ok());
+    }
+    EXPECT_GT(meter->Read().log_bytes, bytes_before + turn_bytes);
+    EXPECT_EQ(syncs() - syncs_before, durability == Durability::kFsync ? 20u : 0u);
+    EXPECT_GT(meter->Read().memtable_bytes, 0u);
+    const StoreFigures last = meter->Read();
+    store.reset();
+    EXPECT_EQ(meter->Read().memtable_bytes, 0u);
+    EXPECT_GE(meter->Read().log_bytes, last.log_bytes);
+  }
+}
+
+TEST_F(RocksDbSlotStoreTest, MeterTellsWhatBecameTableFiles) {
+  auto store = Open(options());
+  for (int turn = 0; turn < 20; ++turn) ASSERT_TRUE(CommitOne(store.get(), builder_.Next()).ok());
+  ASSERT_TRUE(store->Checkpoint(folder_ / "copy").ok());  // flushes
+  const auto meter = store->Meter();
+  EXPECT_GT(meter->Read().table_bytes, 0u);
+  EXPECT_EQ(meter->Read().level0_files, 1u);
+  store.reset();  // waits for whoever tells the meter
+  EXPECT_GT(meter->Read().flushed_bytes, 0u);
 }
 
 TEST_F(RocksDbSlotStoreTest, ReadersBesideCommitsSeeWholeTurns) {
