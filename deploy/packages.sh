@@ -3,6 +3,7 @@
 # nothing is missing, so that it may run as any user then.
 #
 #   deploy/packages.sh [build] [test] [python]    default: all three
+#   deploy/packages.sh trainer | docker           only what runs a trainer; only what runs the tests of the images
 #   deploy/packages.sh --list [GROUP...]          prints the names, installs nothing
 set -euo pipefail
 
@@ -17,10 +18,12 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(clang libclang-rt-14-dev libomp-dev libgtest-dev libgmock-dev libbenchmark-dev libhnswlib-dev openssl python3
   python3-pytest curl jq)
+TRAINER_PACKAGES=(python3 python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib)
 PYTHON_PACKAGES=(
-  python3 python3-venv python3-pip python3-setuptools python3-wheel protobuf-compiler protobuf-compiler-grpc
-  python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib python3-pytest
+  "${TRAINER_PACKAGES[@]}" python3-venv python3-pip python3-setuptools python3-wheel python3-pytest
+  protobuf-compiler protobuf-compiler-grpc
 )
+DOCKER_PACKAGES=(docker.io docker-compose iptables debootstrap)
 
 fail() {
   echo "packages: $1" >&2
@@ -32,8 +35,8 @@ groups=()
 for argument in "$@"; do
   case "$argument" in
     --list) list_only=true ;;
-    build | test | python) groups+=("$argument") ;;
-    *) echo "usage: $0 [--list] [build] [test] [python]" >&2; exit 2 ;;
+    build | test | python | trainer | docker) groups+=("$argument") ;;
+    *) echo "usage: $0 [--list] [build] [test] [python] [trainer] [docker]" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build test python)
@@ -44,6 +47,8 @@ for group in "${groups[@]}"; do
     build) wanted+=("${BUILD_PACKAGES[@]}") ;;
     test) wanted+=("${TEST_PACKAGES[@]}") ;;
     python) wanted+=("${PYTHON_PACKAGES[@]}") ;;
+    trainer) wanted+=("${TRAINER_PACKAGES[@]}") ;;
+    docker) wanted+=("${DOCKER_PACKAGES[@]}") ;;
   esac
 done
 mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Makes the root of a container image from built programs: make_root.sh FOLDER PROGRAM...
+#
+# In it: the programs, every shared library that the loader finds for them, and what these read (roots of TLS, names of
+# users, order of name look-ups). Of each Debian package that a file came from: its licence, and its entry of dpkg's
+# database in status.d/, where scanners of images look for what is installed. Each program is started in there.
+#
+# Needs root (chroot), and Debian. Run by the Dockerfile in its build stage.
+set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: $0 FOLDER PROGRAM..." >&2; exit 2; }
+image=$1
+shift
+user=65532  # also in the Dockerfile; the "nonroot" of other images without a shell
+
+fail() {
+  echo "make_root: $1" >&2
+  exit 1
+}
+
+mkdir -p "$image"/{usr/bin,usr/lib,usr/lib64,etc/ssl/certs,proc,sys,dev,var/lib/evoke,var/backups/evoke}
+mkdir -p "$image"/var/lib/dpkg/status.d
+mkdir -p -m 1777 "$image/tmp"
+chmod 0750 "$image/var/lib/evoke" "$image/var/backups/evoke"
+for folder in lib lib64; do ln -sfn "usr/$folder" "$image/$folder"; done
+
+# By path, so that a library lies where the loader of this Debian looks without any cache. `-L`: what the alternatives of
+# BLAS and LAPACK point at now. A library that is not found is an error, but the driver's, which comes from the host.
+owners=$(mktemp)
+trap 'rm -f "$owners"' EXIT
+owner() {  # owner FILE: remembers its package; dpkg knows some files by the name from before /usr was merged
+  local real
+  real=$(readlink -f "$1")
+  { dpkg-query --search "$real" || dpkg-query --search "${real#/usr}" || dpkg-query --search "/usr$real"; } 2>/dev/null |
+    sed -n '1s/: .*//p' >>"$owners"
+}
+for program in "$@"; do
+  install -m 0755 "$program" "$image/usr/bin/"
+  loaded=$(ldd "$program")
+  missing=$(sed -n 's/^[[:space:]]*\([^ ]*\) => not found$/\1/p' <<<"$loaded" | grep -v '^libcuda\.so\.' || true)
+  [ -z "$missing" ] || fail "$program lacks $(tr '\n' ' ' <<<"$missing")"
+  for library in $(sed -n 's/.*=> \(\/[^ ]*\) (0x.*/\1/p; s/^[[:space:]]*\(\/[^ ]*ld-linux[^ ]*\) (0x.*/\1/p' <<<"$loaded"); do
+    case "$library" in
+      /lib/* | /lib64/*) target=$image/usr$library ;;
+      *) target=$image$library ;;
+    esac
+    [ ! -e "$target" ] || continue
+    install -D -m 0755 "$(readlink -f "$library")" "$target"
+    owner "$library"
+  done
+done
+
+cp /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/"  # for `--tls` without roots of one's own
+owner /usr/sbin/update-ca-certificates
+printf 'root:x:0:0:root:/:/none\nevoke:x:%d:%d:Evoke:/var/lib/evoke:/none\n' $user $user >"$image/etc/passwd"
+printf 'root:x:0:\nevoke:x:%d:\n' $user >"$image/etc/group"
+echo 'hosts: files dns' >"$image/etc/nsswitch.conf"
+cp /etc/os-release "$image/etc/os-release"
+owner /etc/os-release
+
+sort -u "$owners" | while read -r package; do
+  name=${package%%:*}
+  dpkg-query --status "$package" >"$image/var/lib/dpkg/status.d/$name"
+  licence=/usr/share/doc/$name/copyright
+  [ -f "$licence" ] || fail "package $name has no licence in $licence"
+  install -D -m 0644 "$(readlink -f "$licence")" "$image$licence"
+done
+install -D -m 0644 "$(dirname "${BASH_SOURCE[0]}")/../../LICENSE" "$image/usr/share/doc/evoke/copyright"
+
+for program in "$@"; do
+  chroot "$image" "/usr/bin/$(basename "$program")" --help >/dev/null || fail "$program does not start in $image"
+done
