@@ -3,16 +3,15 @@
 #
 #   docker build --target runtime -t evoke .            evoked; --entrypoint evokectl, evoke-load or evoke-inspect
 #   docker build --target test .                        the unit tests, compiled as the image's programs are
-#   docker build --target trainer -t evoke-trainer .    the Omniglot trainer of the demo
 #
-# Name the target: the builder without BuildKit makes every stage before the one that is named, or all. Nothing here needs
-# BuildKit. --build-arg EVOKE_COMMIT="$(git rev-parse --short HEAD)" is what evoked and the label then call the commit.
+# The trainer of the demo is deploy/image/trainer.Dockerfile. Nothing here needs BuildKit; without it every stage before the
+# one that is named is made, and all when none is. --build-arg EVOKE_COMMIT="$(git rev-parse --short HEAD)": what evoked and
+# the label call the commit.
 #
 # The GPU variant: --build-arg EVOKE_GPU=ON --build-arg BUILD_BASE=IMAGE, a Debian 12 with the CUDA toolkit in it. FAISS is
 # then built from Debian's source package. The driver comes from the host, by the NVIDIA container toolkit.
 
 ARG BUILD_BASE=debian:bookworm-slim
-ARG TRAINER_BASE=debian:bookworm-slim
 
 # What compiles it. A layer of its own: it changes with the list of packages, not with the source.
 FROM ${BUILD_BASE} AS dependencies
@@ -54,7 +53,8 @@ COPY deploy/image deploy/image
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* && \
     deploy/image/make_root.sh /image build/release/bin/evoked build/release/bin/evokectl build/release/bin/evoke-load \
       build/release/bin/evoke-inspect && \
-    chroot /image evoked --version | grep -F "evoked $EVOKE_VERSION ("   # the label below says so too
+    chroot /image evoked --version | grep -F "evoked $EVOKE_VERSION (" && \
+    mkdir -m 0750 /empty   # the label below says the same version
 
 FROM scratch AS runtime
 ARG EVOKE_VERSION=0.1.0
@@ -66,9 +66,9 @@ LABEL org.opencontainers.image.title="Evoke" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="scratch"
 COPY --from=root /image /
-# Named volumes take owner and mode from here.
-COPY --from=root --chown=65532:65532 /image/var/lib/evoke /var/lib/evoke
-COPY --from=root --chown=65532:65532 /image/var/backups/evoke /var/backups/evoke
+# Made here and not above: COPY gives an owner to what it makes only. Named volumes take owner and mode from these.
+COPY --from=root --chown=65532:65532 /empty /var/lib/evoke
+COPY --from=root --chown=65532:65532 /empty /var/backups/evoke
 # By number: an orchestrator that demands "not root" cannot look names up.
 USER 65532:65532
 # On all addresses, for loopback in here is reached by nobody. So it does not start before it is told who may come:
@@ -97,29 +97,3 @@ RUN cmake --preset release -DEVOKE_TESTS=ON && \
       $(ctest --test-dir build/release --show-only --label-regex '^unit$' | sed -n 's/^ *Test *#[0-9]*: *//p') && \
     ctest --test-dir build/release --label-regex '^unit$' --output-on-failure --no-tests=error \
       --parallel "${EVOKE_JOBS:-$(nproc)}"
-
-# The Python client is made in a stage of its own: protoc and pip are not needed to train.
-FROM ${TRAINER_BASE} AS python
-WORKDIR /evoke
-COPY deploy/packages.sh deploy/python_env.sh deploy/
-RUN deploy/packages.sh python && rm -rf /var/lib/apt/lists/*
-COPY proto proto
-COPY client/python client/python
-RUN deploy/python_env.sh /opt/evoke/venv
-
-FROM ${TRAINER_BASE} AS trainer
-ARG EVOKE_VERSION=0.1.0
-LABEL org.opencontainers.image.title="Evoke trainer" \
-      org.opencontainers.image.description="One-shot recognition of characters, learned through an Evoke server" \
-      org.opencontainers.image.version="${EVOKE_VERSION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
-COPY deploy/packages.sh /evoke/deploy/packages.sh
-RUN /evoke/deploy/packages.sh trainer && rm -rf /var/lib/apt/lists/* && \
-    install --directory --owner=65532 --group=65532 /out
-COPY --from=python /opt/evoke/venv /opt/evoke/venv
-COPY client/trainers /evoke/client/trainers
-USER 65532:65532
-WORKDIR /evoke/client
-ENV PATH=/opt/evoke/venv/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp HOME=/tmp
-VOLUME ["/out"]
-ENTRYPOINT ["python", "-m", "trainers.omniglot.train", "--out", "/out"]

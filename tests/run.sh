@@ -3,8 +3,8 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled slow, the clients under ASan, two seconds of every fuzz target, TSan, and
-#                          the similarity compiled for this very machine
+#   tests/run.sh --full    also the tests labelled slow, the image and compose where a Docker engine is, the clients under
+#                          ASan, two seconds of every fuzz target, TSan, and the similarity compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -105,7 +105,10 @@ if ! step packages deploy/packages.sh; then  # without them not even the countin
 fi
 
 not_slow=(--label-exclude '^slow$')
-$full && not_slow=()
+if $full; then
+  not_slow=()
+  export EVOKE_FULL=1  # Python tests that are slow look for it
+fi
 
 # 1. As shipped, with warnings as errors: everything.
 if step "configure ci" configure ci; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the root of a container image from built programs: make_root.sh FOLDER PROGRAM...
 #
-# In it: the programs, every shared library that the loader finds for them, and what these read (roots of TLS, names of
+# FOLDER must not be there. In it: the programs, every shared library that the loader finds for them, and what these read (roots of TLS, names of
 # users, order of name look-ups). Of each Debian package that a file came from: its licence, and its entry of dpkg's
 # database in status.d/, where scanners of images look for what is installed. Each program is started in there.
 #
@@ -10,6 +10,7 @@ set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 FOLDER PROGRAM..." >&2; exit 2; }
 image=$1
 shift
+[ ! -e "$image" ] || { echo "make_root: $image is there" >&2; exit 1; }
 user=65532  # also in the Dockerfile; the "nonroot" of other images without a shell
 
 fail() {
@@ -17,10 +18,7 @@ fail() {
   exit 1
 }
 
-mkdir -p "$image"/{usr/bin,usr/lib,usr/lib64,etc/ssl/certs,proc,sys,dev,var/lib/evoke,var/backups/evoke}
-mkdir -p "$image"/var/lib/dpkg/status.d
-mkdir -p -m 1777 "$image/tmp"
-chmod 0750 "$image/var/lib/evoke" "$image/var/backups/evoke"
+mkdir -p "$image"/{usr/bin,usr/lib,usr/lib64,etc/ssl/certs,proc,sys,dev,var/backups,var/lib/dpkg/status.d}
 for folder in lib lib64; do ln -sfn "usr/$folder" "$image/$folder"; done
 
 # By path, so that a library lies where the loader of this Debian looks without any cache. `-L`: what the alternatives of
