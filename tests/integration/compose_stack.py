@@ -7,15 +7,17 @@ CalledProcessError with what the command printed.
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import urllib.parse
 import urllib.request
 
-from runbook_shell import eventually
+from runbook_shell import eventually, read_blocks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
+README = COMPOSE / "README.md"
 STAND_INS = pathlib.Path(__file__).resolve().parent / "compose" / "stand_ins.yml"
 BASE = "debian:bookworm-slim"
 
@@ -76,6 +78,17 @@ class Stack:
                               stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise AssertionError("%s: exit code %d\n%s" % (" ".join(command), done.returncode, done.stdout))
+        return done.stdout
+
+    def run(self, *names, **variables):
+        """Blocks of the README, in a shell of their own where `docker compose` is this stack; what they print."""
+        blocks = read_blocks(README.read_text(encoding="utf-8"))
+        command = shlex.join(_compose_command() + self._files)
+        script = 'docker() { if [ "$1" = compose ]; then shift; command %s "$@"; else command docker "$@"; fi; }\n' % command
+        script += "".join(blocks[name].text for name in names)
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=COMPOSE, stdin=subprocess.DEVNULL, text=True,
+                              env=dict(self._environment, **variables), stdout=subprocess.PIPE, check=False)
+        assert done.returncode == 0, "%s: exit code %d\n%s" % (names, done.returncode, done.stdout)
         return done.stdout
 
     def up(self, *services):

@@ -6,6 +6,7 @@ default socket leads to an engine. Debian's Prometheus and Alertmanager stand in
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -15,8 +16,8 @@ import uuid
 import pytest
 
 import compose_stack
-from compose_stack import COMPOSE, Stack, docker
-from runbook_shell import eventually
+from compose_stack import COMPOSE, README, Stack, docker
+from runbook_shell import eventually, read_blocks
 
 pytestmark = pytest.mark.skipif(not os.environ.get("EVOKE_FULL"), reason="slow: a part of tests/run.sh --full")
 IMAGE = "evoke:test"
@@ -37,7 +38,7 @@ def stack(images):
     """Up and healthy, as `docker compose up` leaves it; the tests of this file run in their order, on one stack."""
     with Stack("evoke-test-%s" % uuid.uuid4().hex[:8]) as stack:
         began = time.monotonic()
-        stack.up()
+        stack.run("up")
         stack.wait_until_healthy()
         print("from `up` to healthy: %.1f s" % (time.monotonic() - began))
         yield stack
@@ -94,7 +95,17 @@ def test_a_stop_has_more_time_than_a_drain(images):
     drain = re.search(r'^drain-timeout = "(.*)"', docker("run", "--rm", "--env", "EVOKE_ALLOW_INSECURE_REMOTE=true", IMAGE,
                                                          "--print-config"), re.MULTILINE)[1]
     grace = re.findall(r"stop_grace_period: (\S+)", Stack("evoke-test-config").compose("--profile", "sharded", "config"))
-    assert len(grace) == 2 and all(seconds(g) > seconds(drain) for g in grace)
+    assert len(grace) >= 2 and all(seconds(g) > seconds(drain) for g in grace)
+
+
+def test_every_block_of_commands_of_the_readme_is_run_here_or_says_why_not():
+    used = re.findall(r'"([a-z-]+)"', " ".join(re.findall(r"stack\.run\((.*)\)", pathlib.Path(__file__).read_text())))
+    assert set(used) - {"load"} == set(read_blocks(README.read_text()))
+
+
+def test_what_an_operator_looks_at_says_that_it_serves(stack):
+    printed = stack.run("function", "look")
+    assert "healthy" in printed and re.search(r"state +SERVING", printed) and '"message":"evoked ' in printed
 
 
 def test_load_runs_and_keeps_every_promise(stack):
@@ -150,7 +161,7 @@ def test_a_stop_drains_and_ends_with_0_and_data_outlive_down_and_up(stack):
     container = stack.container()
     stack.compose("stop", "evoked")
     assert json.loads(docker("inspect", container))[0]["State"]["ExitCode"] == 0
-    stack.compose("down")
+    stack.run("stop")
     assert docker("ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=" + stack.project) == ""
     stack.up()
     stack.wait_until_healthy()
@@ -167,12 +178,13 @@ def test_a_memory_over_several_shards_is_the_same_memory(stack):
     assert stack.state("twin", "evoked-sharded") == stack.state("twin")
 
 
-def test_snapshots_are_backed_up_to_the_other_volume(stack):
-    snapshot = stack.ctl("snapshot", "create", "load")
-    stack.ctl("snapshot", "copy", "load", snapshot["id"], "--to", "load")
-    stack.ctl("snapshot", "verify", "--backup", "load", "--id", snapshot["id"])
-    stack.ctl("snapshot", "restore", "--backup", "load", "--id", snapshot["id"], "--as", "again")
-    assert stack.state("again") == stack.state("load")
+def test_a_backup_is_on_the_other_volume_and_becomes_the_memory_again_after_an_upgrade(stack):
+    before = stack.state("load")
+    stack.run("function", "backup")
+    stack.run("upgrade")
+    stack.ctl("memory", "delete", "load", "--yes")
+    assert before[1] in stack.run("function", "restore", MEMORY="load")
+    assert stack.state("load") == before
 
 
 def test_with_secure_yml_nobody_comes_in_without_certificate_and_token(images, tmp_path):
