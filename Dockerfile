@@ -17,7 +17,8 @@ ARG BUILD_BASE=debian:bookworm-slim
 FROM ${BUILD_BASE} AS dependencies
 ARG EVOKE_GPU=OFF
 WORKDIR /evoke
-COPY deploy/*.sh deploy/
+# A pattern, for it is there only in versions that have a GPU index.
+COPY deploy/packages.sh deploy/build_faiss_gpu.s[h] deploy/
 RUN deploy/packages.sh build && rm -rf /var/lib/apt/lists/*
 RUN case "$EVOKE_GPU" in \
       OFF) ;; \
@@ -28,7 +29,6 @@ RUN case "$EVOKE_GPU" in \
 # Only what is shipped is compiled.
 FROM dependencies AS build
 ARG EVOKE_GPU=OFF
-ARG EVOKE_COMMIT=unknown
 ARG EVOKE_JOBS=
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
 COPY cmake cmake
@@ -43,8 +43,11 @@ COPY client/load client/load
 RUN [ "$EVOKE_GPU" = OFF ] || grep -q 'option(EVOKE_GPU' CMakeLists.txt || \
       { echo "this version of Evoke has no EVOKE_GPU" >&2; exit 1; }
 RUN gpu=; [ "$EVOKE_GPU" = OFF ] || gpu=-DEVOKE_GPU=ON; \
-    cmake --preset release -DEVOKE_TESTS=OFF -DEVOKE_BENCH=OFF -DEVOKE_COMMIT="$EVOKE_COMMIT" $gpu && \
+    cmake --preset release -DEVOKE_TESTS=OFF -DEVOKE_BENCH=OFF $gpu && \
     cmake --build --preset release --parallel "${EVOKE_JOBS:-$(nproc)}" --target evoked evokectl evoke-load evoke-inspect
+# In a step of its own, so that a commit that changes no source compiles no more than the few files that name it.
+ARG EVOKE_COMMIT=unknown
+RUN cmake --preset release -DEVOKE_COMMIT="$EVOKE_COMMIT" && cmake --build --preset release --target evoked
 
 # The root of the image as a folder: see the script. It runs each program in there, so that none lacks a library.
 FROM build AS root
