@@ -20,7 +20,7 @@ TEST_PACKAGES=(clang libclang-rt-14-dev libomp-dev libgtest-dev libgmock-dev lib
   python3-pytest curl jq)
 TRAINER_PACKAGES=(python3 python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib)
 PYTHON_PACKAGES=(
-  "${TRAINER_PACKAGES[@]}" python3-venv python3-pip python3-setuptools python3-wheel python3-pytest
+  "${TRAINER_PACKAGES[@]}" python3-venv python3-pip python3-setuptools python3-wheel python3-pytest python3-yaml
   protobuf-compiler protobuf-compiler-grpc
 )
 DOCKER_PACKAGES=(docker.io docker-compose iptables debootstrap)

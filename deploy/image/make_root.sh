@@ -21,15 +21,30 @@ fail() {
 mkdir -p "$image"/{usr/bin,usr/lib,usr/lib64,etc/ssl/certs,proc,sys,dev,var/backups,var/lib/dpkg/status.d}
 for folder in lib lib64; do ln -sfn "usr/$folder" "$image/$folder"; done
 
-# By path, so that a library lies where the loader of this Debian looks without any cache. `-L`: what the alternatives of
-# BLAS and LAPACK point at now. A library that is not found is an error, but the driver's, which comes from the host.
 owners=$(mktemp)
 trap 'rm -f "$owners"' EXIT
-owner() {  # owner FILE: remembers its package; dpkg knows some files by the name from before /usr was merged
-  local real
+remember_owner() {  # remember_owner FILE: dpkg knows some files by their names from before /usr was merged
+  local real found
   real=$(readlink -f "$1")
-  { dpkg-query --search "$real" || dpkg-query --search "${real#/usr}" || dpkg-query --search "/usr$real"; } 2>/dev/null |
-    sed -n '1s/: .*//p' >>"$owners"
+  for real in "$real" "${real#/usr}" "/usr$real"; do
+    if found=$(dpkg-query --search "$real" 2>/dev/null); then
+      sed -n '1s/: .*//p' <<<"$found" >>"$owners"
+      return
+    fi
+  done
+  echo "make_root: no package owns $1; its licence is yours to look after" >&2
+}
+
+# Under the path by which it was found, where the loader looks without a cache and without variables; what was found elsewhere
+# (CUDA's) goes to one of these places. What the alternatives of BLAS and LAPACK point at is copied, not the link. A library
+# that is missing is an error, but the driver's, which comes from the host.
+default_place=/usr/lib/$(gcc -dumpmachine)
+place() {  # place LIBRARY: where it lies in the image
+  case "$(dirname "$1")" in
+    /lib | /lib64 | "${default_place#/usr}") echo "$image/usr$1" ;;
+    /usr/lib | /usr/lib64 | "$default_place") echo "$image$1" ;;
+    *) echo "$image$default_place/$(basename "$1")" ;;
+  esac
 }
 for program in "$@"; do
   install -m 0755 "$program" "$image/usr/bin/"
@@ -37,23 +52,20 @@ for program in "$@"; do
   missing=$(sed -n 's/^[[:space:]]*\([^ ]*\) => not found$/\1/p' <<<"$loaded" | grep -v '^libcuda\.so\.' || true)
   [ -z "$missing" ] || fail "$program lacks $(tr '\n' ' ' <<<"$missing")"
   for library in $(sed -n 's/.*=> \(\/[^ ]*\) (0x.*/\1/p; s/^[[:space:]]*\(\/[^ ]*ld-linux[^ ]*\) (0x.*/\1/p' <<<"$loaded"); do
-    case "$library" in
-      /lib/* | /lib64/*) target=$image/usr$library ;;
-      *) target=$image$library ;;
-    esac
+    target=$(place "$library")
     [ ! -e "$target" ] || continue
     install -D -m 0755 "$(readlink -f "$library")" "$target"
-    owner "$library"
+    remember_owner "$library"
   done
 done
 
 cp /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/"  # for `--tls` without roots of one's own
-owner /usr/sbin/update-ca-certificates
+remember_owner /usr/sbin/update-ca-certificates
 printf 'root:x:0:0:root:/:/none\nevoke:x:%d:%d:Evoke:/var/lib/evoke:/none\n' $user $user >"$image/etc/passwd"
 printf 'root:x:0:\nevoke:x:%d:\n' $user >"$image/etc/group"
 echo 'hosts: files dns' >"$image/etc/nsswitch.conf"
 cp /etc/os-release "$image/etc/os-release"
-owner /etc/os-release
+remember_owner /etc/os-release
 
 sort -u "$owners" | while read -r package; do
   name=${package%%:*}

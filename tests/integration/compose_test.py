@@ -87,17 +87,6 @@ def test_the_server_is_confined_and_plans_with_what_its_container_may_have(stack
     assert addresses == {"127.0.0.1"}
 
 
-def test_a_stop_has_more_time_than_a_drain(images):
-    def seconds(text):
-        minutes, rest = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", text).groups()
-        return 60 * int(minutes or 0) + int(rest or 0)
-
-    drain = re.search(r'^drain-timeout = "(.*)"', docker("run", "--rm", "--env", "EVOKE_ALLOW_INSECURE_REMOTE=true", IMAGE,
-                                                         "--print-config"), re.MULTILINE)[1]
-    grace = re.findall(r"stop_grace_period: (\S+)", Stack("evoke-test-config").compose("--profile", "sharded", "config"))
-    assert len(grace) >= 2 and all(seconds(g) > seconds(drain) for g in grace)
-
-
 def test_every_block_of_commands_of_the_readme_is_run_here_or_says_why_not():
     used = re.findall(r'"([a-z-]+)"', " ".join(re.findall(r"stack\.run\((.*)\)", pathlib.Path(__file__).read_text())))
     assert set(used) - {"load"} == set(read_blocks(README.read_text()))
@@ -120,7 +109,8 @@ def test_load_runs_and_keeps_every_promise(stack):
 
 
 def test_the_trainer_learns_from_made_drawings(stack):
-    printed = stack.compose("run", "--rm", "trainer", "--address", "evoked:7380", "--minutes", "0.7", "--eval-episodes", "40")
+    printed = stack.compose("run", "--rm", "trainer", "--address", "evoked:7380", "--minutes", "10", "--iterations", "60",
+                            "--eval-episodes", "40")  # so many steps, however slow: the same bits every time
     was, now = map(float, re.search(r"^trainer: .* 1-shot ([\d.]+)% -> ([\d.]+)%", printed, re.MULTILINE).groups())
     print(printed.strip().splitlines()[-1])
     assert now > was
