@@ -3,8 +3,8 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled slow, the image and compose where a Docker engine is, the clients under
-#                          ASan, two seconds of every fuzz target, TSan, and the similarity compiled for this very machine
+#   tests/run.sh --full    also the tests labelled or marked slow (the image and compose, where a Docker engine is), the clients
+#                          under ASan, two seconds of every fuzz target, TSan, and the similarity compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -91,11 +91,11 @@ build_and_test() {  # build_and_test PRESET CTEST-ARGUMENT...: only the binaries
   run_ctest "$preset" "$preset" "$@"
 }
 
-run_pytest() {  # run_pytest NAME FOLDER
+run_pytest() {  # run_pytest NAME FOLDER [PYTEST-ARGUMENT...]
   local name=$1 code=0
   echo "== test $name"
   timed env PYTHONPATH="$PWD/client" "$venv/bin/python" -m pytest -q -p no:cacheprovider \
-    -o faulthandler_timeout=300 -o junit_family=xunit2 --junitxml="$results/$name.xml" "$2" || code=$?
+    -o faulthandler_timeout=300 -o junit_family=xunit2 --junitxml="$results/$name.xml" "${@:2}" || code=$?
   record pytest "$name" "$code" "$results/$name.xml"
 }
 
@@ -105,9 +105,10 @@ if ! step packages deploy/packages.sh; then  # without them not even the countin
 fi
 
 not_slow=(--label-exclude '^slow$')
+not_marked_slow=(-m "not slow")
 if $full; then
   not_slow=()
-  export EVOKE_FULL=1  # Python tests that are slow look for it
+  not_marked_slow=()
 fi
 
 # 1. As shipped, with warnings as errors: everything.
@@ -122,7 +123,7 @@ export EVOKE_EVOKED=$PWD/build/ci/bin/evoked
 if step "python client" deploy/python_env.sh "$venv"; then
   for folder in client/python/tests client/trainers tests/integration; do
     if [ -n "$(find "$folder" -name 'test_*.py' -o -name '*_test.py' 2>/dev/null)" ]; then
-      run_pytest "python-${folder//\//-}" "$folder"
+      run_pytest "python-${folder//\//-}" "$folder" "${not_marked_slow[@]}"
     fi
   done
 fi

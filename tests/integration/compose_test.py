@@ -1,7 +1,7 @@
 """The image and deploy/compose on a real Docker engine: what an operator does in the first hour, and at 3 a.m.
 
-Slow: the image compiles the server when it is not cached. Part of `tests/run.sh --full`, where $DOCKER_HOST or the
-default socket leads to an engine. Debian's Prometheus and Alertmanager stand in for their makers' images.
+Slow: the image compiles the server when it is not cached. $DOCKER_HOST, or the default socket, leads to the engine; the
+tests are skipped where there is none. Debian's Prometheus and Alertmanager stand in for their makers' images.
 """
 
 import json
@@ -19,7 +19,7 @@ import compose_stack
 from compose_stack import COMPOSE, README, Stack, docker
 from runbook_shell import eventually, read_blocks
 
-pytestmark = pytest.mark.skipif(not os.environ.get("EVOKE_FULL"), reason="slow: a part of tests/run.sh --full")
+pytestmark = pytest.mark.slow
 IMAGE = "evoke:test"
 
 
@@ -42,6 +42,13 @@ def stack(images):
         stack.wait_until_healthy()
         print("from `up` to healthy: %.1f s" % (time.monotonic() - began))
         yield stack
+
+
+def states(stack):
+    """Step and hash of every memory that a restart keeps."""
+    kept = [m["name"] for m in stack.ctl("memory", "list")["memories"] if m["spec"]["durability"] != "MEMORY"]
+    assert "load" in kept
+    return {name: stack.state(name) for name in kept}
 
 
 def test_the_image_has_four_programs_and_no_shell_and_its_labels_are_true(images):
@@ -118,7 +125,7 @@ def test_the_trainer_learns_from_made_drawings(stack):
 
 
 def test_metrics_of_every_memory_arrive_in_prometheus(stack):
-    steps = {name: stack.state(name)[0] for name in ("load", "omniglot-life-128")}
+    steps = {name: step for name, (step, _) in states(stack).items()}
 
     def arrived():
         found = {labels["memory"]: value for labels, value in stack.prometheus("evoke_step")}
@@ -130,12 +137,12 @@ def test_metrics_of_every_memory_arrive_in_prometheus(stack):
 
 
 def test_a_killed_server_comes_back_by_itself_in_the_same_state(stack):
-    before = {name: stack.state(name) for name in ("load", "omniglot-life-128")}
+    before = states(stack)
     was = stack.inspect()
     os.kill(was["State"]["Pid"], signal.SIGKILL)  # of what runs in the container; `docker kill` would mean: stay down
     assert eventually(lambda: stack.inspect()["RestartCount"] == was["RestartCount"] + 1)
     stack.wait_until_healthy()
-    assert {name: stack.state(name) for name in before} == before
+    assert states(stack) == before
 
 
 def test_a_server_killed_by_hand_comes_back_with_up_in_the_same_state(stack):
@@ -147,15 +154,17 @@ def test_a_server_killed_by_hand_comes_back_with_up_in_the_same_state(stack):
 
 
 def test_a_stop_drains_and_ends_with_0_and_data_outlive_down_and_up(stack):
-    before = {name: stack.state(name) for name in ("load", "omniglot-life-128")}
+    before = states(stack)
     container = stack.container()
     stack.compose("stop", "evoked")
     assert json.loads(docker("inspect", container))[0]["State"]["ExitCode"] == 0
+    assert before["load"][1] in stack.run("function", "inspect", MEMORY="load")
+    stack.wait_until_healthy()
     stack.run("stop")
     assert docker("ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=" + stack.project) == ""
     stack.up()
     stack.wait_until_healthy()
-    assert {name: stack.state(name) for name in before} == before
+    assert states(stack) == before
     assert eventually(lambda: stack.prometheus("count_over_time(evoke_step{memory='load'}[1h])"))
 
 
@@ -166,6 +175,7 @@ def test_a_memory_over_several_shards_is_the_same_memory(stack):
     for service in ("load", "load-sharded"):
         stack.compose("run", "--rm", service, *calls)
     assert stack.state("twin", "evoked-sharded") == stack.state("twin")
+    assert eventually(lambda: len(stack.prometheus('evoke_step{memory="twin"}')) == 2), stack.prometheus("up")
 
 
 def test_a_backup_is_on_the_other_volume_and_becomes_the_memory_again_after_an_upgrade(stack):
