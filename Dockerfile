@@ -94,6 +94,7 @@ ENTRYPOINT ["evoked"]
 FROM build AS test
 ARG EVOKE_JOBS=
 RUN deploy/packages.sh test && rm -rf /var/lib/apt/lists/*
+COPY deploy deploy
 COPY tests tests
 RUN cmake --preset release -DEVOKE_TESTS=ON && \
     cmake --build --preset release --parallel "${EVOKE_JOBS:-$(nproc)}" --target \
