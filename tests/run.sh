@@ -3,8 +3,9 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled or marked slow (the image and compose, where a Docker engine is), the clients
-#                          under ASan, two seconds of every fuzz target, TSan, and the similarity compiled for this very machine
+#   tests/run.sh --full    also the tests labelled or marked slow (the image and compose, where a Docker engine is), the
+#                          clients under ASan, two seconds of every fuzz target, TSan, and the similarity compiled for this
+#                          very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail

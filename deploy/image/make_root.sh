@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes the root of a container image from built programs: make_root.sh FOLDER PROGRAM...
 #
-# FOLDER must not be there. In it: the programs, every shared library that the loader finds for them, and what these read (roots of TLS, names of
-# users, order of name look-ups). Of each Debian package that a file came from: its licence, and its entry of dpkg's
-# database in status.d/, where scanners of images look for what is installed. Each program is started in there.
+# FOLDER must not be there. In it: the programs, every shared library that the loader finds for them, and what these read
+# (roots of TLS, names of users, order of name look-ups). Of each Debian package that a file came from: its licence, and its
+# entry of dpkg's database in status.d/, where scanners of images look for what is installed. Each program is started in
+# there.
 #
 # Needs root (chroot), and Debian. Run by the Dockerfile in its build stage.
 set -euo pipefail
@@ -35,9 +36,9 @@ remember_owner() {  # remember_owner FILE: dpkg knows some files by their names 
   echo "make_root: no package owns $1; its licence is yours to look after" >&2
 }
 
-# Under the path by which it was found, where the loader looks without a cache and without variables; what was found elsewhere
-# (CUDA's) goes to one of these places. What the alternatives of BLAS and LAPACK point at is copied, not the link. A library
-# that is missing is an error, but the driver's, which comes from the host.
+# Under the path by which it was found, where the loader looks without a cache and without variables; what was found
+# elsewhere (CUDA's) goes to one of these places. What the alternatives of BLAS and LAPACK point at is copied, not the link.
+# A library that is missing is an error, but the driver's, which comes from the host.
 default_place=/usr/lib/$(gcc -dumpmachine)
 place() {  # place LIBRARY: where it lies in the image
   case "$(dirname "$1")" in
@@ -51,7 +52,8 @@ for program in "$@"; do
   loaded=$(ldd "$program")
   missing=$(sed -n 's/^[[:space:]]*\([^ ]*\) => not found$/\1/p' <<<"$loaded" | grep -v '^libcuda\.so\.' || true)
   [ -z "$missing" ] || fail "$program lacks $(tr '\n' ' ' <<<"$missing")"
-  for library in $(sed -n 's/.*=> \(\/[^ ]*\) (0x.*/\1/p; s/^[[:space:]]*\(\/[^ ]*ld-linux[^ ]*\) (0x.*/\1/p' <<<"$loaded"); do
+  found='s|.*=> \(/[^ ]*\) (0x.*|\1|p; s|^[[:space:]]*\(/[^ ]*ld-linux[^ ]*\) (0x.*|\1|p'
+  for library in $(sed -n "$found" <<<"$loaded"); do
     target=$(place "$library")
     [ ! -e "$target" ] || continue
     install -D -m 0755 "$(readlink -f "$library")" "$target"

@@ -37,7 +37,8 @@ def environment_of_the_image():
 
 
 def test_every_variable_that_a_container_of_evoked_gets_is_an_option_of_it():
-    options = {"EVOKE_" + name.upper().replace("-", "_") for name in re.findall(r"^  --([a-z-]+)", printed("evoked", "--help"), re.MULTILINE)}
+    flags = re.findall(r"^  --([a-z-]+)", printed("evoked", "--help"), re.MULTILINE)
+    options = {"EVOKE_" + flag.upper().replace("-", "_") for flag in flags}
     given = {name for name in environment_of_the_image() if name.startswith("EVOKE_")}
     for name, definitions in services("docker-compose.yml", "secure.yml").items():
         if name.startswith("evoked"):
@@ -56,10 +57,12 @@ def test_every_secret_is_a_file_that_make_secrets_makes(tmp_path):
     folder = tmp_path / "secrets"
     make = [COMPOSE / "make_secrets.sh", "evoke.example.net", "192.0.2.7"]
     subprocess.run(make, env=dict(os.environ, EVOKE_SECRETS=str(folder)), check=True)
-    files = {os.path.basename(s["file"]) for s in yaml.safe_load((COMPOSE / "secure.yml").read_text())["secrets"].values()}
-    assert files == set(os.listdir(folder)) and folder.stat().st_mode & 0o777 == 0o700
-    shown = subprocess.run(["openssl", "x509", "-noout", "-text", "-in", folder / "server.pem"], stdout=subprocess.PIPE, check=True)
-    assert all(name in shown.stdout for name in (b"DNS:evoked,", b"DNS:evoke.example.net", b"IP Address:192.0.2.7"))
+    secrets = yaml.safe_load((COMPOSE / "secure.yml").read_text())["secrets"]
+    assert {os.path.basename(secret["file"]) for secret in secrets.values()} == set(os.listdir(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    shown = subprocess.run(["openssl", "x509", "-noout", "-text", "-in", folder / "server.pem"], stdout=subprocess.PIPE,
+                           check=True).stdout
+    assert all(name in shown for name in (b"DNS:evoked,", b"DNS:evoke.example.net", b"IP Address:192.0.2.7"))
     again = subprocess.run(make, env=dict(os.environ, EVOKE_SECRETS=str(folder)), stderr=subprocess.PIPE, check=False)
     assert again.returncode == 1 and b"remove it" in again.stderr
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Docker engine of one's own, for where none runs as a service: as root, `engine.sh start FOLDER` and `engine.sh stop FOLDER`.
+# A Docker engine of one's own, for where none runs as a service: as root, engine.sh start FOLDER, engine.sh stop FOLDER.
 #
 # All of it is in FOLDER, its socket too; start prints the DOCKER_HOST to export. No registry is asked: what images of
 # Debian are made from is made by debootstrap. Packages: deploy/packages.sh docker.
