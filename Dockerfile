@@ -69,19 +69,13 @@ LABEL org.opencontainers.image.title="Evoke" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="scratch"
 COPY --from=root /image /
+COPY deploy/image/evoked.toml /etc/evoke/evoked.toml
 # Made here and not above: COPY gives an owner to what it makes only. Named volumes take owner and mode from these.
 COPY --from=root --chown=65532:65532 /empty /var/lib/evoke
 COPY --from=root --chown=65532:65532 /empty /var/backups/evoke
 # By number: an orchestrator that demands "not root" cannot look names up.
 USER 65532:65532
-# On all addresses, for loopback in here is reached by nobody. So it does not start before it is told who may come:
-# EVOKE_TOKENS or EVOKE_TLS_CERTIFICATE, or EVOKE_ALLOW_INSECURE_REMOTE=true where the network decides that.
-ENV PATH=/usr/bin \
-    EVOKE_DATA_DIR=/var/lib/evoke \
-    EVOKE_BACKUP_DIR=/var/backups/evoke \
-    EVOKE_LISTEN=0.0.0.0:7380 \
-    EVOKE_HTTP_LISTEN=0.0.0.0:7381 \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENV PATH=/usr/bin EVOKE_CONFIG=/etc/evoke/evoked.toml NVIDIA_DRIVER_CAPABILITIES=compute,utility
 VOLUME ["/var/lib/evoke", "/var/backups/evoke"]
 EXPOSE 7380 7381
 # Drains for up to EVOKE_DRAIN_TIMEOUT (30 s): give `docker stop` more than that.

@@ -31,19 +31,21 @@ def services(*files):
     return found
 
 
-def environment_of_the_image():
-    text = re.search(r"^ENV ((?:.*\\\n)*.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
-    return dict(re.findall(r"([A-Z_]+)=(\S+)", text))
-
-
 def test_every_variable_that_a_container_of_evoked_gets_is_an_option_of_it():
     flags = re.findall(r"^  --([a-z-]+)", printed("evoked", "--help"), re.MULTILINE)
     options = {"EVOKE_" + flag.upper().replace("-", "_") for flag in flags}
-    given = {name for name in environment_of_the_image() if name.startswith("EVOKE_")}
+    given = set(re.findall(r"^ENV .*(EVOKE_\w+)=", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     for name, definitions in services("docker-compose.yml", "secure.yml").items():
         if name.startswith("evoked"):
             given.update(*(d.get("environment", {}) for d in definitions))
     assert "EVOKE_TOKENS" in given and given - OF_EVOKECTL <= options
+
+
+def test_evoked_takes_the_file_of_the_image_when_it_is_told_who_may_come():
+    file = str(ROOT / "deploy" / "image" / "evoked.toml")
+    assert 'listen = "0.0.0.0:7380"' in printed("evoked", "--config", file, "--allow-insecure-remote", "--print-config")
+    with pytest.raises(subprocess.CalledProcessError):
+        printed("evoked", "--config", file, "--check-config")
 
 
 def test_what_is_mounted_is_there():
