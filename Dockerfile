@@ -52,7 +52,7 @@ RUN cmake --preset release -DEVOKE_COMMIT="$EVOKE_COMMIT" && cmake --build --pre
 # The root of the image as a folder: see the script. It runs each program in there, so that none lacks a library.
 FROM build AS root
 ARG EVOKE_VERSION=0.1.0
-COPY deploy/image deploy/image
+COPY deploy/image/make_root.sh deploy/image/
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* && \
     deploy/image/make_root.sh /image build/release/bin/evoked build/release/bin/evokectl build/release/bin/evoke-load \
       build/release/bin/evoke-inspect && \
