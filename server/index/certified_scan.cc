@@ -26,9 +26,12 @@ namespace {
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 constexpr float kEverything = std::numeric_limits<float>::infinity();
 
-// Keys of one part: at least 512 KiB of the high plane, so that a part is worth a thread's while; at most kMaxParts.
-constexpr size_t kPartBytes = size_t{512} << 10;
+// A part is worth waking a thread: some 100 us of reading the high plane, or of adding products; at most kMaxParts. So is
+// a group of rows to decide, by the candidates wanted.
+constexpr size_t kPartBytes = size_t{2} << 20;
+constexpr size_t kPartProducts = size_t{16} << 20;
 constexpr size_t kMaxParts = 64;
+constexpr size_t kDecideCandidates = 512;
 // A run of keys stays in the second-level cache while all rows pass over it, in chunks whose packed form does too.
 constexpr size_t kRunBytes = size_t{256} << 10;
 constexpr size_t kChunkBytes = size_t{256} << 10;
@@ -75,7 +78,7 @@ class PackedRows {
 struct Worker {
   std::vector<Survivors> rows;
   std::vector<float> thresholds;  // a lane each; beyond the rows nothing is let through
-  std::vector<ScanHit> hits;
+  std::unique_ptr<ScanHit[]> hits;  // of one block
 };
 
 // One pass of some rows over some keys.
@@ -130,7 +133,8 @@ class Pass {
       worker->rows[r].Begin(want[r], margin[r], Below(guess[r], margin[r]), std::max<size_t>(most, 8 * want[r]));
     }
     worker->thresholds.assign(packed_.groups() * kernels_.lanes, kEverything);
-    worker->hits.resize(std::max<size_t>(kBlockScores, size_t{kMinBlockKeys} * kChunkRows));
+    const size_t hits = std::max<size_t>(kBlockScores, size_t{kMinBlockKeys} * kChunkRows);
+    worker->hits = std::make_unique_for_overwrite<ScanHit[]>(hits);  // most of which are never touched
     return worker;
   }
   void ScanBlock(uint32_t first, uint32_t count, size_t group, size_t groups, Worker* worker);
@@ -158,7 +162,7 @@ void Pass::ScanBlock(uint32_t first, uint32_t count, size_t group, size_t groups
     thresholds[r] = std::max(worker->rows[r].least(), least_[r].load(std::memory_order_relaxed));
   }
   const ScanKeys block{keys_.planes.high + first * keys_.planes.stride, keys_.planes.stride, count, keys_.dim};
-  const size_t hits = kernels_.scan(block, packed_.group(group), groups, thresholds + first_row, worker->hits.data());
+  const size_t hits = kernels_.scan(block, packed_.group(group), groups, thresholds + first_row, worker->hits.get());
   for (size_t h = 0; h < hits; ++h) {
     const ScanHit& hit = worker->hits[h];
     const size_t row = first_row + hit.row;
@@ -186,10 +190,11 @@ void Pass::ScanRange(uint32_t first, uint32_t end, Worker* worker) {
   }
 }
 
-// A row's score that about `want` keys and some more reach, if the sample is one of them all.
+// A row's score that about `want` keys and some more reach, if the sample is one of them all. (Expecting 8, there are as
+// many as 19 in one sample of 1,500; such a row is searched again, which costs less than more survivors in all rows.)
 uint32_t SampledWant(uint32_t want, uint32_t rows, uint32_t sampled) {
   const double expected = static_cast<double>(want) * sampled / rows;
-  return static_cast<uint32_t>(std::ceil(expected + 4 * std::sqrt(expected) + 4));
+  return static_cast<uint32_t>(std::ceil(expected + 3 * std::sqrt(expected) + 2));
 }
 
 // guess[r] of `pass`, from a pass over a sample.
@@ -301,16 +306,17 @@ void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Bat
   pass.guess.assign(count, kNothing);
   if (may_guess) GuessFromSample(keys, kernels, packed, parallel, &pass);
 
-  const size_t key_bytes = size_t{keys.rows} * keys.dim * sizeof(uint16_t);
-  const size_t parts = std::clamp<size_t>(key_bytes / kPartBytes, 1, kMaxParts);
+  const size_t components = size_t{keys.rows} * keys.dim;
+  const size_t parts = std::clamp<size_t>(
+      std::max(components * sizeof(uint16_t) / kPartBytes, components * count / kPartProducts), 1, kMaxParts);
   pass.Run(parts, parallel, [&](size_t part, Worker* worker) {
     const auto begin = [&](size_t p) { return static_cast<uint32_t>(uint64_t{keys.rows} * p / parts); };
     pass.ScanRange(begin(part), begin(part + 1), worker);
   });
   std::vector<Decision> decided(count);
-  constexpr size_t kDecideRows = 4;
-  RunParallel(parallel, (count + kDecideRows - 1) / kDecideRows, [&](size_t group) {
-    for (size_t r = group * kDecideRows; r < std::min(count, (group + 1) * kDecideRows); ++r) {
+  const size_t together = std::max<size_t>(1, kDecideCandidates / most);
+  RunParallel(parallel, (count + together - 1) / together, [&](size_t group) {
+    for (size_t r = group * together; r < std::min(count, (group + 1) * together); ++r) {
       decided[r] = Decide(keys, pass, r, batch.rows.data() + r * keys.dim, &(*results)[batch.places[r]]);
     }
   });
