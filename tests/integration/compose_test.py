@@ -177,7 +177,8 @@ def test_a_memory_over_several_shards_is_the_same_memory(stack):
     for service in ("load", "load-sharded"):
         stack.compose("run", "--rm", service, *calls)
     assert stack.state("twin", "evoked-sharded") == stack.state("twin")
-    assert eventually(lambda: len(stack.prometheus('evoke_step{memory="twin"}')) == 2), stack.prometheus("up")
+    searched = 'count by (instance) (evoke_shard_rows_total{memory="twin",what="searched"} > 0)'
+    assert eventually(lambda: sorted(value for _, value in stack.prometheus(searched)) == [2, 4]), stack.prometheus("up")
 
 
 def test_a_backup_is_on_the_other_volume_and_becomes_the_memory_again_after_an_upgrade(stack):
