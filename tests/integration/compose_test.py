@@ -83,6 +83,18 @@ def test_a_container_that_was_not_told_who_may_come_does_not_start(images):
                   check=False).returncode == 0
 
 
+def test_a_crash_ends_a_container_that_has_no_init(images):
+    container = docker("run", "--detach", "--env", "EVOKE_ALLOW_INSECURE_REMOTE=true", IMAGE)
+    try:
+        docker("exec", container, "evokectl", "health", "--wait")
+        docker("kill", "--signal", "ABRT", container)
+        assert eventually(lambda: docker("inspect", "--format", "{{.State.Running}}", container) == "false")
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == str(128 + signal.SIGABRT)
+        assert "*** ABRT; stack" in docker("logs", container, check=False).stderr
+    finally:
+        docker("rm", "--force", "--volumes", container)
+
+
 def test_the_server_is_confined_and_plans_with_what_its_container_may_have(stack):
     host = stack.inspect()["HostConfig"]
     assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
