@@ -4,6 +4,7 @@
 #
 #   deploy/packages.sh [build] [test] [python]    default: these three
 #   deploy/packages.sh watch                      what scrapes a server and checks dashboards, rules and alerts
+#   deploy/packages.sh trainer | docker           only what runs a trainer; only what runs the tests of the images
 #   deploy/packages.sh --list [GROUP...]          prints the names, installs nothing
 set -euo pipefail
 
@@ -18,11 +19,13 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(clang libclang-rt-14-dev libomp-dev libgtest-dev libgmock-dev libbenchmark-dev libhnswlib-dev openssl python3
   python3-pytest python3-yaml curl jq patchelf zsh man-db groff-base systemd dpkg-dev debootstrap iproute2)
+TRAINER_PACKAGES=(python3 python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib)
 PYTHON_PACKAGES=(
-  python3 python3-venv python3-pip python3-setuptools python3-wheel protobuf-compiler protobuf-compiler-grpc
-  python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib python3-pytest
+  "${TRAINER_PACKAGES[@]}" python3-venv python3-pip python3-setuptools python3-wheel python3-pytest python3-yaml
+  protobuf-compiler protobuf-compiler-grpc
 )
 WATCH_PACKAGES=(prometheus prometheus-alertmanager)
+DOCKER_PACKAGES=(docker.io docker-compose iptables debootstrap)
 
 fail() {
   echo "packages: $1" >&2
@@ -34,8 +37,8 @@ groups=()
 for argument in "$@"; do
   case "$argument" in
     --list) list_only=true ;;
-    build | test | python | watch) groups+=("$argument") ;;
-    *) echo "usage: $0 [--list] [build] [test] [python] [watch]" >&2; exit 2 ;;
+    build | test | python | watch | trainer | docker) groups+=("$argument") ;;
+    *) echo "usage: $0 [--list] [build] [test] [python] [watch] [trainer] [docker]" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build test python)
@@ -47,6 +50,8 @@ for group in "${groups[@]}"; do
     test) wanted+=("${TEST_PACKAGES[@]}") ;;
     python) wanted+=("${PYTHON_PACKAGES[@]}") ;;
     watch) wanted+=("${WATCH_PACKAGES[@]}") ;;
+    trainer) wanted+=("${TRAINER_PACKAGES[@]}") ;;
+    docker) wanted+=("${DOCKER_PACKAGES[@]}") ;;
   esac
 done
 mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)

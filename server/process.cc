@@ -46,6 +46,7 @@ void PrintStackAndDie(int signal) {
     }
   }
   raise(signal);  // the handler is reset: the default action, with a core where cores are made
+  _exit(128 + signal);  // but process 1, which a container's is without an init, has no default actions
 }
 
 }  // namespace

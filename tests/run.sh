@@ -3,8 +3,9 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled or marked slow (packages, wheels), the clients under ASan, two seconds of
-#                          every fuzz target, TSan, and the similarity compiled for this very machine
+#   tests/run.sh --full    also the tests labelled or marked slow (packages, wheels; the image and compose, where a Docker engine
+#                          is), the clients under ASan, two seconds of every fuzz target, TSan, and the similarity compiled for
+#                          this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -108,7 +109,11 @@ if ! step packages deploy/packages.sh "${package_groups[@]}"; then  # without th
 fi
 
 not_slow=(--label-exclude '^slow$')
-$full && not_slow=()
+not_marked_slow=(-m "not slow")
+if $full; then
+  not_slow=()
+  not_marked_slow=()
+fi
 
 # 1. As shipped, with warnings as errors: everything.
 if step "configure ci" configure ci; then
@@ -122,11 +127,9 @@ export EVOKE_EVOKED=$PWD/build/ci/bin/evoked
 if step "python client" deploy/python_env.sh "$venv"; then
   for folder in client/python/tests client/trainers tests/integration; do
     if [ -n "$(find "$folder" -name 'test_*.py' -o -name '*_test.py' 2>/dev/null)" ]; then
-      run_pytest "python-${folder//\//-}" "$folder"
+      run_pytest "python-${folder//\//-}" "$folder" "${not_marked_slow[@]}"
     fi
   done
-  not_marked_slow=(-m "not slow")
-  $full && not_marked_slow=()
   run_pytest python-tests-install tests/install "${not_marked_slow[@]}"
 fi
 

@@ -11,6 +11,7 @@ checkpoint names the state of the memory that belongs to it, and --resume goes o
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -34,6 +35,10 @@ def parse(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trainers.omniglot.train", description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="folder of omniglot-28.npz; without it glyphs are made")
     parser.add_argument("--address", help="of a running evoked (host:port or unix:PATH); without it one is started")
+    parser.add_argument("--tls-ca", default=os.environ.get("EVOKE_TLS_CA"),
+                        help="PEM of the roots that its certificate leads to: speak TLS (or $EVOKE_TLS_CA)")
+    parser.add_argument("--token-file", default=os.environ.get("EVOKE_TOKEN_FILE"),
+                        help="file that holds the token (or $EVOKE_TOKEN_FILE)")
     parser.add_argument("--out", default="omniglot-run", help="folder for results and checkpoint")
     parser.add_argument("--minutes", type=float, default=4, help="training time; evaluation comes on top")
     parser.add_argument("--iterations", type=int, default=PAPER_ITERATIONS, help="at most so many episode batches")
@@ -200,7 +205,9 @@ def run(options: argparse.Namespace, client: evoke.Client) -> Dict:
 
 def patient_client(address: str, options: argparse.Namespace) -> evoke.Client:
     """Long calls too: a snapshot of a training memory takes a second, and a server that is gone should be told of."""
-    return evoke.Client(address, deadline=options.patience, long_deadline=options.patience)
+    tls = evoke.Tls(root_certificates=options.tls_ca) if options.tls_ca else None
+    return evoke.Client(address, tls=tls, token_file=options.token_file or None, deadline=options.patience,
+                        long_deadline=options.patience)
 
 
 def main(argv=None) -> int:

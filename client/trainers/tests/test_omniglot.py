@@ -120,3 +120,13 @@ def test_every_class_is_shown_once_before_any_is_shown_twice():
 def test_glyphs_are_the_same_for_the_same_seed():
     assert (data.make_glyphs(3, 2, 5) == data.make_glyphs(3, 2, 5)).all()
     assert evaluate.proportion(3, 4)["accuracy"] == 0.75
+
+
+def test_the_trainer_shows_the_token_and_believes_the_roots_that_the_environment_names(monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("secret")
+    monkeypatch.setenv("EVOKE_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(ValueError, match="unencrypted"):
+        train.patient_client("evoked:7380", train.parse([]))
+    monkeypatch.setenv("EVOKE_TLS_CA", str(tmp_path / "none.pem"))
+    with pytest.raises(evoke.InvalidArgument, match="none.pem"):
+        train.patient_client("evoked:7380", train.parse([])).status()
