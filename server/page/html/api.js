@@ -54,7 +54,7 @@ export const memory = (name) => ask(ofMemory(name));
 export const slotsOfValue = (name, value) =>
   ask(ofMemory(name, `/slots?limit=48&value=${encodeURIComponent(value)}`));
 export const neighborsOf = (name, slot) =>
-  ask(ofMemory(name, `/neighbors?count=32&slot=${encodeURIComponent(slot)}`));
+  ask(ofMemory(name, `/neighbors?count=24&slot=${encodeURIComponent(slot)}`));
 export const query = (name, embedding) =>
   ask(ofMemory(name, "/query"), { method: "POST", headers: { "Content-Type": "application/json" },
-                                  body: JSON.stringify({ embedding, count: 32 }) });
+                                  body: JSON.stringify({ embedding, count: 24 }) });

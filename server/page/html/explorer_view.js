@@ -6,10 +6,12 @@ import { count, h, share } from "./dom.js";
 const href = (name, kind, what) => `#/m/${encodeURIComponent(name)}/${kind}/${what}`;
 const percent = (weight) => (weight > 0 && weight < 0.001 ? "< 0.1 %" : share(weight, 1));
 
+const isImage = (list) => list.length > 0 && ["png", "jpeg"].includes(list[list.length - 1].kind);
+
 // What was stored with an observation. An image is drawn by the browser's decoder; the rest is text.
 function payload(one, note) {
   const about = `step ${count(one.step)}${note ? `, ${note}` : ""}, ${count(one.bytes)} bytes`;
-  if (one.kind === "png" || one.kind === "jpeg") {
+  if (isImage([one])) {
     return h("figure", { class: "payload" },
       h("img", { src: `data:image/${one.kind};base64,${one.data}`, alt: `Image of ${about}`, loading: "lazy" }), h("figcaption", {}, about));
   }
@@ -25,35 +27,33 @@ function payloads(list, writtenStep) {
 function thumbnail(list) {
   const latest = list[list.length - 1];
   if (!latest) return h("span", { class: "quiet" }, "–");
-  if (latest.kind === "png" || latest.kind === "jpeg") {
+  if (isImage(list)) {
     return h("img", { class: "thumb", src: `data:image/${latest.kind};base64,${latest.data}`, alt: `Image of step ${latest.step}`, loading: "lazy" });
   }
   const text = latest.kind === "bytes" ? `${latest.data.slice(0, 16)}…` : latest.data;
   return h("code", { class: "snippet", title: text.slice(0, 300) }, text.slice(0, 40));
 }
 
-// The nearest value and its softmax weight over all neighbors that the memory would use.
-function answerOf(pairs, inverseTemperature) {
-  if (pairs.length === 0) return null;
-  const top = pairs[0][1];
-  const sum = pairs.reduce((all, [, similarity]) => all + Math.exp(inverseTemperature * (similarity - top)), 0);
-  return { value: pairs[0][0], confidence: 1 / sum };
+// Softmax weights over all neighbors that the memory would use: [[value, similarity], ...] by descending similarity.
+function weightsOf(pairs, inverseTemperature) {
+  const raw = pairs.map(([, similarity]) => Math.exp(inverseTemperature * (similarity - pairs[0][1])));
+  const sum = raw.reduce((all, one) => all + one, 0);
+  return raw.map((one) => one / sum);
 }
 
 const nearest = (reply, wanted) => reply.neighbors.find(wanted);
 const place = (n) => `slot ${n.slot} at ${n.similarity.toFixed(3)}`;
 
-function whyOfSlot(name, reply) {
-  const { slot, answer } = reply;
-  const without = answerOf(reply.values_and_similarities, answer.inverse_temperature);
+function whyOfSlot(reply) {
+  const { slot, answer, values_and_similarities: pairs } = reply;
   const same = nearest(reply, (n) => n.value === slot.value);
   const other = nearest(reply, (n) => n.value !== slot.value);
   const lines = [h("li", {}, "Asked for exactly this key, the memory answers ", h("b", {}, answer.value),
                    ` with confidence ${percent(answer.confidence)}.`)];
-  if (without) {
-    const agrees = without.value === slot.value;
-    lines.push(h("li", { class: agrees ? "good" : "contested" }, "Without this slot it would answer ", h("b", {}, without.value),
-                 ` with confidence ${percent(without.confidence)}: `,
+  if (pairs.length > 0) {
+    const agrees = pairs[0][0] === slot.value;
+    lines.push(h("li", { class: agrees ? "good" : "contested" }, "Without this slot it would answer ", h("b", {}, pairs[0][0]),
+                 ` with confidence ${percent(weightsOf(pairs, answer.inverse_temperature)[0])}: `,
                  agrees ? "other slots hold the same." : "this slot alone holds that value here."));
   }
   if (same) lines.push(h("li", {}, `The nearest other slot of value ${slot.value}: ${place(same)}.`));
@@ -75,23 +75,24 @@ function whyOfAnswer(reply) {
       `, ${(first.similarity - other.similarity).toFixed(3)} behind.`));
 }
 
-function neighbors(name, reply, value) {
+// `weights` of the neighbors that are shown, and what the column is called.
+function neighbors(name, reply, value, weights, weightName) {
   if (reply.neighbors.length === 0) return h("p", { class: "empty" }, "There are no neighbors.");
-  const names = ["", "Slot", "Value", "Similarity", "Weight", "Age", "Hits"];
+  const names = ["", "Slot", "Value", "Similarity", weightName, "Age", "Hits"];
   return h("div", { class: "scroll" }, h("table", { class: "neighbors" },
     h("caption", {}, `The nearest ${reply.neighbors.length} of ${count(reply.values_and_similarities.length)} neighbors; `,
       h("span", { class: "same key" }, `value ${value}`), " and ", h("span", { class: "other key" }, "other values")),
     h("thead", {}, h("tr", {}, names.map((column, i) => h("th", { scope: "col", class: i > 2 && "number" }, column || h("span", { class: "unseen" }, "Latest payload"))))),
-    h("tbody", {}, reply.neighbors.map((n) => {
+    h("tbody", {}, reply.neighbors.map((n, i) => {
       const kind = n.value === value ? "same" : "other";
       return h("tr", { class: kind },
         h("td", {}, n.payloads_known ? thumbnail(n.payloads) : h("span", { class: "quiet", title: "written again meanwhile" }, "–")),
         h("th", { scope: "row" }, h("a", { href: href(name, "slot", n.slot) }, String(n.slot))),
         h("td", {}, h("a", { class: `value ${kind}`, href: href(name, "value", n.value) }, n.value)),
-        h("td", { class: "number" }, bar(n.similarity, kind), n.similarity.toFixed(3)),
-        h("td", { class: "number" }, percent(n.weight)),
-        h("td", { class: "number" }, count(n.age)),
-        h("td", { class: "number" }, count(n.hits)));
+        h("td", { class: "number similarity" }, bar(n.similarity, kind), n.similarity.toFixed(3)),
+        h("td", { class: "number", "data-name": "weight" }, percent(weights[i])),
+        h("td", { class: "number", "data-name": "age" }, count(n.age)),
+        h("td", { class: "number", "data-name": "hits" }, count(n.hits)));
     }))));
 }
 
@@ -106,10 +107,12 @@ function slotHead(name, slot) {
 }
 
 export const slotView = (name, reply) => [...slotHead(name, reply.slot),
-  h("h4", {}, "Why"), whyOfSlot(name, reply), neighbors(name, reply, reply.slot.value)];
+  h("h4", {}, "Why"), whyOfSlot(reply),
+  neighbors(name, reply, reply.slot.value, weightsOf(reply.values_and_similarities, reply.answer.inverse_temperature),
+            "Weight without it")];
 
 export const answerView = (name, reply) => [h("h3", { tabindex: -1 }, "Answer"), whyOfAnswer(reply),
-  reply.answer.answered && neighbors(name, reply, reply.answer.value)];
+  reply.answer.answered && neighbors(name, reply, reply.answer.value, reply.neighbors.map((n) => n.weight), "Weight")];
 
 export function valueView(name, reply) {
   const [of] = reply.values;
@@ -120,7 +123,7 @@ export function valueView(name, reply) {
     h("p", {}, `${count(of.live_slots)} live slot${of.live_slots === 1 ? "" : "s"}, ${count(of.observations)} observations in them`,
       of.slots.length < of.live_slots ? `; the ${of.slots.length} written last:` : "."),
     h("ul", { class: "cards" }, of.slots.map((slot) => h("li", {},
-      h("a", { class: "card", href: href(name, "slot", slot.slot) }, thumbnail(slot.payloads), h("strong", {}, `Slot ${slot.slot}`),
+      h("a", { class: isImage(slot.payloads) ? "card" : "card text", href: href(name, "slot", slot.slot) }, thumbnail(slot.payloads), h("strong", {}, `Slot ${slot.slot}`),
         h("span", { class: "quiet" }, `age ${count(slot.age)}, ${count(slot.hits)} hit${slot.hits === 1 ? "" : "s"}`)))))];
 }
 

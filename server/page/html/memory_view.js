@@ -12,16 +12,16 @@ function evictions(memory) {
       ? `Nothing yet: ${count(memory.capacity - memory.live_slots)} slots are still free.`
       : "Nothing since the server started.");
   }
-  const names = ["When", "Slot", "Forgot", "For", "Age in steps", "At step"];
+  const names = ["When", "Slot", "Forgot", "For", "Age", "At step"];
   return h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Recent evictions" }, h("table", {},
-    h("thead", {}, h("tr", {}, names.map((name, i) => h("th", { scope: "col", class: i > 0 && "number" }, name)))),
+    h("thead", {}, h("tr", {}, names.map((name, i) => h("th", { scope: "col", class: i === 5 ? "number roomy" : i > 0 && "number" }, name)))),
     h("tbody", {}, memory.evictions.map((one) => h("tr", {},
       h("td", {}, ago(one.seconds_ago)),
       h("td", { class: "number" }, link(memory.name, "slot", String(one.slot))),
       h("td", { class: "number" }, link(memory.name, "value", one.old_value)),
       h("td", { class: "number" }, link(memory.name, "value", one.new_value)),
       h("td", { class: "number" }, count(one.age)),
-      h("td", { class: "number" }, count(one.step)))))));
+      h("td", { class: "number roomy" }, count(one.step)))))));
 }
 
 function spec(memory) {
