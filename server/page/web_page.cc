@@ -158,7 +158,8 @@ absl::StatusOr<Json> WebPage::Api(const HttpRequest& request) const {
     EVOKE_RETURN_IF_ERROR(AuthorizeMethod(*caller, "AdminService/Status"));
     return Status(*caller);
   }
-  if (parts[2] != "memories" || parts.size() < 4 || parts.size() > 5 || parts[3].empty()) return NoSuchPage(request);
+  if (parts[2] != "memories" || parts.size() < 4 || parts.size() > 5 || parts[3].empty() || parts.back().empty())
+    return NoSuchPage(request);
   const std::string& name = parts[3];
   const std::string what = parts.size() == 5 ? parts[4] : "";
   const std::string_view method = what.empty()      ? "AdminService/DescribeMemory"
