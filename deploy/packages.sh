@@ -2,7 +2,7 @@
 # Installs the Debian 12 packages that Evoke is built, tested and used with. Idempotent: asks apt for nothing when
 # nothing is missing, so that it may run as any user then.
 #
-#   deploy/packages.sh [build] [test] [python]    default: all three
+#   deploy/packages.sh [build] [test] [python] [browser]    default: all but browser, which is for tests/browser
 #   deploy/packages.sh --list [GROUP...]          prints the names, installs nothing
 set -euo pipefail
 
@@ -21,6 +21,7 @@ PYTHON_PACKAGES=(
   python3 python3-venv python3-pip python3-setuptools python3-wheel protobuf-compiler protobuf-compiler-grpc
   python3-grpcio python3-protobuf python3-numpy python3-torch python3-tqdm python3-matplotlib python3-pytest
 )
+BROWSER_PACKAGES=(chromium chromium-driver python3-selenium fonts-dejavu-core)
 
 fail() {
   echo "packages: $1" >&2
@@ -32,8 +33,8 @@ groups=()
 for argument in "$@"; do
   case "$argument" in
     --list) list_only=true ;;
-    build | test | python) groups+=("$argument") ;;
-    *) echo "usage: $0 [--list] [build] [test] [python]" >&2; exit 2 ;;
+    build | test | python | browser) groups+=("$argument") ;;
+    *) echo "usage: $0 [--list] [build] [test] [python] [browser]" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build test python)
@@ -44,6 +45,7 @@ for group in "${groups[@]}"; do
     build) wanted+=("${BUILD_PACKAGES[@]}") ;;
     test) wanted+=("${TEST_PACKAGES[@]}") ;;
     python) wanted+=("${PYTHON_PACKAGES[@]}") ;;
+    browser) wanted+=("${BROWSER_PACKAGES[@]}") ;;
   esac
 done
 mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)

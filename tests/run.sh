@@ -3,7 +3,7 @@
 # when something ran and nothing failed.
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
-#   tests/run.sh --full    also the tests labelled slow, the clients under ASan, two seconds of every fuzz target, TSan, and
+#   tests/run.sh --full    also the tests labelled slow, the page in Chromium where that is installed, the clients under ASan, two seconds of every fuzz target, TSan, and
 #                          the similarity compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
@@ -117,7 +117,9 @@ fi
 venv=build/venv
 export EVOKE_EVOKED=$PWD/build/ci/bin/evoked
 if step "python client" deploy/python_env.sh "$venv"; then
-  for folder in client/python/tests client/trainers tests/integration; do
+  folders=(client/python/tests client/trainers tests/integration)
+  $full && folders+=(tests/browser)
+  for folder in "${folders[@]}"; do
     if [ -n "$(find "$folder" -name 'test_*.py' -o -name '*_test.py' 2>/dev/null)" ]; then
       run_pytest "python-${folder//\//-}" "$folder"
     fi

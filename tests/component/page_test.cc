@@ -76,6 +76,7 @@ class Running {
     Train({.9f, 0, .1f}, {7}, {std::string("\0\1", 2)});
     Train({0, 0, 1, -1, 0, 0}, {9, 10}, {"nine", "<b>ten</b>"});
     Train({0, -1, 0}, {11}, {"eleven"});
+    while (Get("/api/v1/memories/faces")["step"] != 6) std::this_thread::yield();  // figures follow the reply
   }
   ~Running() {
     server_.reset();

@@ -54,7 +54,7 @@ function whyOfSlot(reply) {
     const agrees = pairs[0][0] === slot.value;
     lines.push(h("li", { class: agrees ? "good" : "contested" }, "Without this slot it would answer ", h("b", {}, pairs[0][0]),
                  ` with confidence ${percent(weightsOf(pairs, answer.inverse_temperature)[0])}: `,
-                 agrees ? "other slots hold the same." : "this slot alone holds that value here."));
+                 agrees ? "another slot of its value is the nearest." : "a slot of another value is the nearest."));
   }
   if (same) lines.push(h("li", {}, `The nearest other slot of value ${slot.value}: ${place(same)}.`));
   else lines.push(h("li", {}, `Among the nearest ${reply.neighbors.length} no other slot has value ${slot.value}.`));
@@ -89,7 +89,7 @@ function neighbors(name, reply, value, weights, weightName) {
         h("td", {}, n.payloads_known ? thumbnail(n.payloads) : h("span", { class: "quiet", title: "written again meanwhile" }, "–")),
         h("th", { scope: "row" }, h("a", { href: href(name, "slot", n.slot) }, String(n.slot))),
         h("td", {}, h("a", { class: `value ${kind}`, href: href(name, "value", n.value) }, n.value)),
-        h("td", { class: "number similarity" }, bar(n.similarity, kind), n.similarity.toFixed(3)),
+        h("td", { class: "number similarity" }, bar(n.similarity, kind), h("span", {}, n.similarity.toFixed(3))),
         h("td", { class: "number", "data-name": "weight" }, percent(weights[i])),
         h("td", { class: "number", "data-name": "age" }, count(n.age)),
         h("td", { class: "number", "data-name": "hits" }, count(n.hits)));
@@ -120,7 +120,7 @@ export function valueView(name, reply) {
     return [h("h3", { tabindex: -1 }, `Value ${of.value}`), h("p", { class: "empty" }, "No live slot has it: it was never taught, or is forgotten.")];
   }
   return [h("h3", { tabindex: -1 }, `Value ${of.value}`),
-    h("p", {}, `${count(of.live_slots)} live slot${of.live_slots === 1 ? "" : "s"}, ${count(of.observations)} observations in them`,
+    h("p", {}, `${count(of.live_slots)} live slot${of.live_slots === 1 ? "" : "s"}, ${count(of.observations)} observation${of.observations === 1 ? "" : "s"} in all`,
       of.slots.length < of.live_slots ? `; the ${of.slots.length} written last:` : "."),
     h("ul", { class: "cards" }, of.slots.map((slot) => h("li", {},
       h("a", { class: isImage(slot.payloads) ? "card" : "card text", href: href(name, "slot", slot.slot) }, thumbnail(slot.payloads), h("strong", {}, `Slot ${slot.slot}`),
