@@ -39,6 +39,7 @@ absl::Status RocksDbSlotStore::WriteAdopted(const TurnRecord& record, const Opti
   }
 
   rocksdb::WriteBatch batch;
+  batch.PutLogData(link_);
   for (const RowKind kind : {RowKind::kSession, RowKind::kReply, RowKind::kRecord}) {
     const KeyRange range = KeyLayout::All(kind);
     batch.DeleteRange(range.begin, range.end);

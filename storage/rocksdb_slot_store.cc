@@ -18,6 +18,7 @@
 #include "storage/sealed_row.h"
 #include "storage/slot_record.h"
 #include "storage/staged_turns.h"
+#include "storage/rocksdb_whole_log.h"
 
 namespace evoke {
 namespace {
@@ -73,6 +74,14 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
   rocksdb::Options db_options = DatabaseOptions(*options_.shared);
   db_options.create_if_missing = options_.create;
   db_options.info_log = MakeRocksDbLogger(options_.read_only ? "" : options_.path);
+  std::string link = LogLink("");
+  if (std::filesystem::exists(options_.path + "/CURRENT", ignored)) {
+    absl::StatusOr<std::string> of_tables = LinkOfTables(db_options, options_.path);
+    if (!of_tables.ok()) return of_tables.status();
+    link = *std::move(of_tables);
+  }
+  WholeLog whole_log(std::move(link));
+  db_options.wal_filter = &whole_log;  // asked while the database is opened
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = options_.read_only
                                      ? rocksdb::DB::OpenForReadOnly(db_options, options_.path, &db)
@@ -96,6 +105,7 @@ absl::Status RocksDbSlotStore::Initialize() {
                          .payload_history = options_.payload_history};
   const MetaRow meta{.uid = options_.uid, .spec_digest = options_.spec_digest};
   rocksdb::WriteBatch batch;
+  batch.PutLogData(LogLink(""));
   batch.Put(format_key, EncodeFormatRow(format_key, format));
   batch.Put(meta_key, EncodeMetaRow(meta_key, meta, RecordWindow()));
   rocksdb::WriteOptions durable;
@@ -131,6 +141,7 @@ absl::Status RocksDbSlotStore::LoadState() {
   }
   meta_ = stored->meta;
   window_ = std::move(stored->window);
+  link_ = LogLink(value);
   return ScanSessions([this](const SessionRow& row) {
     sessions_.Load(row);
     return absl::OkStatus();
@@ -196,6 +207,7 @@ absl::Status RocksDbSlotStore::CommitStaged(absl::Span<const TurnRecord* const> 
   size_t expected_bytes = 4096;
   for (const EncodedTurn& turn : staged->encoded) expected_bytes += 2 * turn.bytes.size() + turn.bytes.size() / 8;
   rocksdb::WriteBatch batch(expected_bytes);
+  batch.PutLogData(link_);
   for (size_t i = 0; i < staged->records.size(); ++i) {
     const TurnRecord& record = *staged->records[i];
     PutSlots(record, &batch);
@@ -225,7 +237,8 @@ absl::Status RocksDbSlotStore::CommitStaged(absl::Span<const TurnRecord* const> 
     }
   }
   const std::string meta_key = KeyLayout::Meta();
-  batch.Put(meta_key, EncodeMetaRow(meta_key, staged->meta, window));
+  const std::string meta_row = EncodeMetaRow(meta_key, staged->meta, window);
+  batch.Put(meta_key, meta_row);
 
   // Counting comparisons, each by way of a thread-local, would be a twentieth of the commit.
   rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);
@@ -235,6 +248,7 @@ absl::Status RocksDbSlotStore::CommitStaged(absl::Span<const TurnRecord* const> 
     return FromRocksDb(absl::StrCat("commit of turn ", staged->meta.turn.value), s);
   }
   sessions_.Take(std::move(staged->sessions));
+  link_ = LogLink(meta_row);
   const std::lock_guard lock(mu_);
   meta_ = staged->meta;
   window_ = std::move(window);
@@ -283,11 +297,14 @@ absl::Status RocksDbSlotStore::TruncateRecordsBefore(Turn turn) {
     window.CutBefore(turn);
     if (window.first() == window_.first()) return absl::OkStatus();
     rocksdb::WriteBatch batch;
+    batch.PutLogData(link_);
     for (Turn t = window_.first(); t < window.first(); t = t.Next()) batch.Delete(KeyLayout::Record(t));
     const std::string meta_key = KeyLayout::Meta();
-    batch.Put(meta_key, EncodeMetaRow(meta_key, meta_, window));
+    const std::string meta_row = EncodeMetaRow(meta_key, meta_, window);
+    batch.Put(meta_key, meta_row);
     // Not synced: lost, it is done again.
     if (rocksdb::Status s = db_->Write({}, &batch); !s.ok()) return Fail(FromRocksDb("truncate records", s));
+    link_ = LogLink(meta_row);
     const std::lock_guard moment(mu_);
     window_ = std::move(window);
     return absl::OkStatus();

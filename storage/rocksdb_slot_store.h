@@ -111,6 +111,7 @@ class RocksDbSlotStore final : public SlotStore {
 
   std::mutex commit_mu_;   // held by whoever changes anything; taken before mu_
   SessionTable sessions_;  // guarded by commit_mu_
+  std::string link_;       // guarded by commit_mu_; of the meta row, as the next batch has it (rocksdb_whole_log.h)
 
   mutable std::mutex mu_;  // guards the next three; held for moments only
   MetaRow meta_;

@@ -26,9 +26,12 @@ namespace {
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 constexpr float kEverything = std::numeric_limits<float>::infinity();
 
-// Keys of one part: at least 512 KiB of the high plane, so that a part is worth a thread's while; at most kMaxParts.
-constexpr size_t kPartBytes = size_t{512} << 10;
+// A part is worth waking a thread: some 100 us of reading the high plane, or of adding products; at most kMaxParts. So is
+// a group of rows to decide, by the candidates wanted.
+constexpr size_t kPartBytes = size_t{2} << 20;
+constexpr size_t kPartProducts = size_t{16} << 20;
 constexpr size_t kMaxParts = 64;
+constexpr size_t kDecideCandidates = 512;
 // A run of keys stays in the second-level cache while all rows pass over it, in chunks whose packed form does too.
 constexpr size_t kRunBytes = size_t{256} << 10;
 constexpr size_t kChunkBytes = size_t{256} << 10;
@@ -301,16 +304,17 @@ void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Bat
   pass.guess.assign(count, kNothing);
   if (may_guess) GuessFromSample(keys, kernels, packed, parallel, &pass);
 
-  const size_t key_bytes = size_t{keys.rows} * keys.dim * sizeof(uint16_t);
-  const size_t parts = std::clamp<size_t>(key_bytes / kPartBytes, 1, kMaxParts);
+  const size_t components = size_t{keys.rows} * keys.dim;
+  const size_t parts = std::clamp<size_t>(
+      std::max(components * sizeof(uint16_t) / kPartBytes, components * count / kPartProducts), 1, kMaxParts);
   pass.Run(parts, parallel, [&](size_t part, Worker* worker) {
     const auto begin = [&](size_t p) { return static_cast<uint32_t>(uint64_t{keys.rows} * p / parts); };
     pass.ScanRange(begin(part), begin(part + 1), worker);
   });
   std::vector<Decision> decided(count);
-  constexpr size_t kDecideRows = 4;
-  RunParallel(parallel, (count + kDecideRows - 1) / kDecideRows, [&](size_t group) {
-    for (size_t r = group * kDecideRows; r < std::min(count, (group + 1) * kDecideRows); ++r) {
+  const size_t together = std::max<size_t>(1, kDecideCandidates / most);
+  RunParallel(parallel, (count + together - 1) / together, [&](size_t group) {
+    for (size_t r = group * together; r < std::min(count, (group + 1) * together); ++r) {
       decided[r] = Decide(keys, pass, r, batch.rows.data() + r * keys.dim, &(*results)[batch.places[r]]);
     }
   });

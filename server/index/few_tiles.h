@@ -24,14 +24,18 @@ struct FewTiles {
   static size_t Scan(const ScanKeys& keys, const void* packed, size_t rows, const float* thresholds, ScanHit* hits) {
     ScanHit* end = hits;
     const uint16_t* key[Isa::kKeys];
+    const size_t tile_bytes = Isa::kKeys * keys.stride * sizeof(uint16_t);
+    const size_t ahead = tile_bytes > kAheadBytes ? tile_bytes : kAheadBytes;
     for (uint32_t at = 0; at < keys.count; at += Isa::kKeys) {
       const uint32_t left = keys.count - at;
       for (uint32_t k = 0; k < Isa::kKeys; ++k) key[k] = keys.high + (at + (k < left ? k : left - 1)) * keys.stride;
-      CallAhead(keys, at);
       const uint32_t wanted = left < Isa::kKeys ? (1u << left) - 1 : ~0u;
       for (size_t r = 0; r < rows; ++r) {
         const char* row = static_cast<const char*>(packed) + r * GroupBytes(keys.dim);
-        end = Tile(key, at, wanted, Chunks(keys.dim), row, thresholds[r], static_cast<uint32_t>(r), end);
+        const uint32_t chunks = Chunks(keys.dim);
+        const auto number = static_cast<uint32_t>(r);
+        end = r == 0 ? Tile<true>(key, at, wanted, chunks, row, ahead, thresholds[r], number, end)
+                     : Tile<false>(key, at, wanted, chunks, row, ahead, thresholds[r], number, end);
       }
     }
     return static_cast<size_t>(end - hits);
@@ -40,27 +44,38 @@ struct FewTiles {
  private:
   static uint32_t Chunks(uint32_t dim) { return (dim + Isa::kChunkDim - 1) / Isa::kChunkDim; }
 
-  // Keys are read from memory once and in order: a few KB ahead is enough for them to come in time.
-  static void CallAhead(const ScanKeys& keys, uint32_t at) {
-    constexpr size_t kLineBytes = 64;
-    constexpr size_t kAheadBytes = 8192;
-    const size_t tile = Isa::kKeys * keys.stride * sizeof(uint16_t);
-    const char* from = reinterpret_cast<const char*>(keys.high + at * keys.stride) + tile + kAheadBytes;
-    for (size_t b = 0; b < tile; b += kLineBytes) __builtin_prefetch(from + b, 0, 2);
+  // Chunks of a key that are read one after another, for memory is fastest in its order.
+  static constexpr uint32_t kTogether = 4;
+  // Every load calls for what is a tile later, or so far where tiles are short.
+  static constexpr size_t kAheadBytes = 4096;
+
+  template <uint32_t kCount, bool kCall>
+  static inline void AddChunks(const uint16_t* const* key, uint32_t first, const char* row, size_t ahead,
+                               typename Isa::Vector (&acc)[Isa::kKeys]) {
+    typename Isa::Rows packed[kCount];
+#pragma GCC unroll 4
+    for (uint32_t c = 0; c < kCount; ++c) packed[c] = Isa::LoadRows(row + (first + c) * size_t{Isa::kChunkBytes});
+#pragma GCC unroll 16
+    for (uint32_t k = 0; k < Isa::kKeys; ++k) {
+#pragma GCC unroll 4
+      for (uint32_t c = 0; c < kCount; ++c) {
+        const uint16_t* chunk = key[k] + (first + c) * Isa::kChunkDim;
+        if constexpr (kCall) __builtin_prefetch(reinterpret_cast<const char*>(chunk) + ahead, 0, 2);
+        acc[k] = Isa::Add(acc[k], packed[c], Isa::LoadKey(chunk));
+      }
+    }
   }
 
+  // kCall: for the row that meets the keys first.
+  template <bool kCall>
   static inline ScanHit* Tile(const uint16_t* const* key, uint32_t first_key, uint32_t wanted, uint32_t chunks,
-                              const char* row, float threshold, uint32_t row_number, ScanHit* hits) {
+                              const char* row, size_t ahead, float threshold, uint32_t row_number, ScanHit* hits) {
     typename Isa::Vector acc[Isa::kKeys];
 #pragma GCC unroll 16
     for (uint32_t k = 0; k < Isa::kKeys; ++k) acc[k] = Isa::Zero();
-    for (uint32_t c = 0; c < chunks; ++c) {
-      const typename Isa::Rows packed = Isa::LoadRows(row + c * size_t{Isa::kChunkBytes});
-#pragma GCC unroll 16
-      for (uint32_t k = 0; k < Isa::kKeys; ++k) {
-        acc[k] = Isa::Add(acc[k], packed, Isa::LoadKey(key[k] + c * Isa::kChunkDim));
-      }
-    }
+    uint32_t c = 0;
+    for (; c + kTogether <= chunks; c += kTogether) AddChunks<kTogether, kCall>(key, c, row, ahead, acc);
+    for (; c < chunks; ++c) AddChunks<1, kCall>(key, c, row, ahead, acc);
     const typename Isa::Vector scores = Isa::Sum(acc);
     uint32_t reached = Isa::Reach(scores, threshold) & wanted;
     if (__builtin_expect(reached == 0, 1)) return hits;

@@ -1,6 +1,7 @@
 // The scan with AVX-512F: a bfloat16 is a float32 after a shift, so a pair takes two fused multiply-adds.
 #include <immintrin.h>
 
+#include "server/index/eight_rows.h"
 #include "server/index/few_tiles.h"
 #include "server/index/scan_tiles.h"
 #include "server/similarity/reduce_avx512.h"
@@ -32,10 +33,10 @@ struct Avx512 {
   static Key LoadKey(const uint16_t* p) {
     int pair;
     __builtin_memcpy(&pair, p, sizeof(pair));
-    return Halves(_mm512_set1_epi32(pair));
+    return Words(_mm512_set1_epi32(pair));
   }
   // Of each 32-bit word: the component in its low half, and the one in its high half.
-  static Key Halves(__m512i both) {
+  static Key Words(__m512i both) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)),
             _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
   }
@@ -52,6 +53,13 @@ void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
   PackFloats<Avx512::kLanes>(rows, count, dim, group);
 }
 
+using Eight = EightRows<Avx512>;
+using EightTiles = ScanTiles<Eight>;
+
+void PackEight(const float* rows, size_t count, uint32_t dim, void* group) {
+  PackFloats<Eight::kLanes, Eight::kStep>(rows, count, dim, group);
+}
+
 struct Few {
   static constexpr uint32_t kKeys = 16;
   static constexpr uint32_t kChunkDim = 32;
@@ -62,7 +70,7 @@ struct Few {
 
   static Vector Zero() { return _mm512_setzero_ps(); }
   static Rows LoadRows(const char* p) { return Avx512::LoadRows(p); }
-  static Key LoadKey(const uint16_t* p) { return Avx512::Halves(_mm512_loadu_si512(p)); }
+  static Key LoadKey(const uint16_t* p) { return Avx512::Words(_mm512_loadu_si512(p)); }
   static Vector Add(Vector acc, const Rows& rows, const Key& key) { return Avx512::Add(acc, rows, key); }
   static Vector Sum(const Vector (&acc)[kKeys]) { return Reduce16(acc); }
   static uint32_t Reach(Vector scores, float threshold) { return Avx512::Reach(scores, _mm512_set1_ps(threshold)); }
@@ -76,6 +84,11 @@ void PackFew(const float* rows, size_t count, uint32_t dim, void* group) {
 }
 
 }  // namespace
+
+constinit const ScanKernels kAvx512Eight = {
+    ScanPath::kAvx512,      Eight::kLanes, Rounding::kNone, Rounding::kBfloat16,
+    EightTiles::GroupBytes, PackEight,     EightTiles::Scan,
+};
 
 constinit const ScanKernels kAvx512Few = {
     ScanPath::kAvx512, 1, Rounding::kNone, Rounding::kBfloat16, FewLoops::GroupBytes, PackFew, FewLoops::Scan,

@@ -1,6 +1,7 @@
 // The scan with AVX-512 BF16: one instruction multiplies a pair of components of 16 rows and adds both products.
 #include <immintrin.h>
 
+#include "server/index/eight_rows.h"
 #include "server/index/few_tiles.h"
 #include "server/index/scan_tiles.h"
 #include "server/similarity/reduce_avx512.h"
@@ -31,8 +32,9 @@ struct Avx512Bf16 {
   static Key LoadKey(const uint16_t* p) {
     int pair;
     __builtin_memcpy(&pair, p, sizeof(pair));
-    return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+    return Words(_mm512_set1_epi32(pair));
   }
+  static Key Words(__m512i both) { return reinterpret_cast<__m512bh>(both); }
   static Vector Add(Vector acc, Rows rows, Key key) { return _mm512_dpbf16_ps(acc, rows, key); }
   static uint32_t Reach(Vector scores, Vector limit) { return _mm512_cmp_ps_mask(scores, limit, _CMP_GE_OQ); }
   static void Store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
@@ -42,6 +44,13 @@ using Tiles = ScanTiles<Avx512Bf16>;
 
 void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
   PackHalves<Avx512Bf16::kLanes>(rows, count, dim, (dim + 1) / 2, group);
+}
+
+using Eight = EightRows<Avx512Bf16>;
+using EightTiles = ScanTiles<Eight>;
+
+void PackEight(const float* rows, size_t count, uint32_t dim, void* group) {
+  PackHalves<Eight::kLanes, Eight::kStep>(rows, count, dim, EightTiles::Steps(dim), group);
 }
 
 struct Few {
@@ -73,6 +82,11 @@ void PackFew(const float* rows, size_t count, uint32_t dim, void* group) {
 
 constinit const ScanKernels kAvx512Bf16Few = {
     ScanPath::kAvx512Bf16, 1, Rounding::kBfloat16, Rounding::kBfloat16, FewLoops::GroupBytes, PackFew, FewLoops::Scan,
+};
+
+constinit const ScanKernels kAvx512Bf16Eight = {
+    ScanPath::kAvx512Bf16,  Eight::kLanes, Rounding::kBfloat16, Rounding::kBfloat16,
+    EightTiles::GroupBytes, PackEight,     EightTiles::Scan,
 };
 
 constinit const ScanKernels kAvx512Bf16 = {

@@ -53,11 +53,11 @@ struct ScanKernels {
 namespace scan_internal {
 extern const ScanKernels kPortable;
 #if defined(__x86_64__)
-extern const ScanKernels kAvx2, kAvx2Few;              // need AVX2 and FMA
-extern const ScanKernels kAvx512, kAvx512Few;          // need AVX-512F
-extern const ScanKernels kAvx512Bf16, kAvx512Bf16Few;  // need AVX-512F, BW and BF16
-extern const ScanKernels kAvx512Vnni;                  // needs AVX-512F, BW, VL and VNNI
-extern const ScanKernels kAmxBf16;     // needs AMX-BF16 and AVX-512F, and the kernel's permission for tiles
+extern const ScanKernels kAvx2, kAvx2Few;                                // need AVX2 and FMA
+extern const ScanKernels kAvx512, kAvx512Eight, kAvx512Few;              // need AVX-512F
+extern const ScanKernels kAvx512Bf16, kAvx512Bf16Eight, kAvx512Bf16Few;  // need AVX-512F, BW and BF16
+extern const ScanKernels kAvx512Vnni;                                    // needs AVX-512F, BW, VL and VNNI
+extern const ScanKernels kAmxBf16;  // needs AMX-BF16 and AVX-512F, and the kernel's permission for tiles
 #endif
 }  // namespace scan_internal
 }  // namespace evoke

@@ -98,9 +98,12 @@ std::string_view Name(ScanPath path) {
   return "unknown";
 }
 
-// Up to how many rows a lane a component is faster than a lane a row, and from how many on it pays to round keys to 8 bits:
+// Up to how many rows a lane a component is faster than a lane a row, and than two lanes a row; up to how many these are
+// faster than one; and from how many on it pays to round keys to 8 bits:
 // beside float32, and beside bfloat16. More keys survive the rougher scores, so they must be a small part of all.
 constexpr size_t kFewRows = 6;
+constexpr size_t kFewRowsBesideEight = 4;
+constexpr size_t kEightRows = 8;
 constexpr size_t kInt8Rows = 17;
 constexpr size_t kInt8RowsBesideBfloat16 = 96;
 constexpr size_t kInt8KeysAWanted = 1024;
@@ -109,19 +112,23 @@ const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_want
   const bool few = rows <= kFewRows;
   const bool rough = keys_a_wanted >= kInt8KeysAWanted;
 #if defined(__x86_64__)
+  const bool fewest = rows <= kFewRowsBesideEight;
+  const ScanKernels& avx512 = fewest               ? scan_internal::kAvx512Few
+                              : rows <= kEightRows ? scan_internal::kAvx512Eight
+                                                   : scan_internal::kAvx512;
   switch (path) {
     case ScanPath::kPortable:
       break;
     case ScanPath::kAvx2:
       return few ? scan_internal::kAvx2Few : scan_internal::kAvx2;
     case ScanPath::kAvx512:
-      return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
+      return avx512;
     case ScanPath::kAvx512Vnni:
-      if (rough && rows >= kInt8Rows) return scan_internal::kAvx512Vnni;
-      return few ? scan_internal::kAvx512Few : scan_internal::kAvx512;
+      return rough && rows >= kInt8Rows ? scan_internal::kAvx512Vnni : avx512;
     case ScanPath::kAvx512Bf16:
       if (rough && rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
-      return few ? scan_internal::kAvx512Bf16Few : scan_internal::kAvx512Bf16;
+      if (fewest) return scan_internal::kAvx512Bf16Few;
+      return rows <= kEightRows ? scan_internal::kAvx512Bf16Eight : scan_internal::kAvx512Bf16;
     case ScanPath::kAmxBf16:
       return scan_internal::kAmxBf16;
   }

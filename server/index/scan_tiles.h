@@ -89,6 +89,7 @@ struct ScanTiles {
                               uint32_t dim, const char* rows, const float* thresholds, uint32_t first_row, size_t ahead,
                               ScanHit* hits) {
     constexpr uint32_t kKeys = Isa::Keys(G);
+    constexpr size_t kLineBytes = 64;
     constexpr size_t kStepKeyBytes = Isa::kStep * sizeof(Element);
     const char* later = reinterpret_cast<const char*>(key[0]) + ahead;
     typename Isa::Sums acc[G * kKeys];
@@ -97,7 +98,11 @@ struct ScanTiles {
     for (uint32_t n = 0; n < G * kKeys; ++n) acc[n] = Isa::Begin(rows + n % G * group_bytes);
     const uint32_t steps = Steps(dim);
     for (uint32_t s = 0; s < steps; ++s) {
-      if constexpr (kCall) __builtin_prefetch(later + s * kKeys * kStepKeyBytes, 0, 2);
+      if constexpr (kCall) {
+        for (size_t b = 0; b < kKeys * kStepKeyBytes; b += kLineBytes) {
+          __builtin_prefetch(later + s * kKeys * kStepKeyBytes + b, 0, 2);
+        }
+      }
       typename Isa::Rows packed[G];
 #pragma GCC unroll 8
       for (size_t g = 0; g < G; ++g) packed[g] = Isa::LoadRows(rows + g * group_bytes + Isa::kHeaderBytes + s * size_t{Isa::kStepBytes});
@@ -136,24 +141,28 @@ struct ScanTiles {
   }
 };
 
-// Packs rows of float32: [dim / 2][2][lanes], with zeros beyond `dim` and `count`.
-template <size_t kLanes>
+// Packs rows of float32: [steps][even, odd][lanes][kStep / 2], with zeros beyond `dim` and `count`.
+template <size_t kLanes, uint32_t kStep = 2>
 inline void PackFloats(const float* rows, size_t count, uint32_t dim, void* group) {
+  constexpr size_t kPairs = kStep / 2;
   float* out = static_cast<float*>(group);
-  for (uint32_t e = 0; e < dim + dim % 2; ++e) {
-    for (size_t l = 0; l < kLanes; ++l) out[e * kLanes + l] = l < count && e < dim ? rows[l * dim + e] : 0.0f;
+  for (uint32_t e = 0; e < (dim + kStep - 1) / kStep * kStep; ++e) {
+    float* half = out + (e / kStep * 2 + e % 2) * kLanes * kPairs;
+    for (size_t l = 0; l < kLanes; ++l) {
+      half[l * kPairs + e % kStep / 2] = l < count && e < dim ? rows[l * dim + e] : 0.0f;
+    }
   }
 }
 
-// Packs rows of bfloat16: [pairs][lanes][2], with zeros beyond `dim` and `count`.
-template <size_t kLanes>
-inline void PackHalves(const float* rows, size_t count, uint32_t dim, uint32_t pairs, void* group) {
+// Packs rows of bfloat16: [steps][lanes][kStep], with zeros beyond `dim` and `count`.
+template <size_t kLanes, uint32_t kStep = 2>
+inline void PackHalves(const float* rows, size_t count, uint32_t dim, uint32_t steps, void* group) {
   uint16_t* out = static_cast<uint16_t*>(group);
-  for (uint32_t e = 0; e < 2 * pairs; ++e) {
+  for (uint32_t e = 0; e < kStep * steps; ++e) {
     for (size_t l = 0; l < kLanes; ++l) {
       uint32_t bits = 0;
       if (l < count && e < dim) __builtin_memcpy(&bits, rows + l * dim + e, sizeof(bits));
-      out[(e / 2 * kLanes + l) * 2 + e % 2] = static_cast<uint16_t>((bits + 0x8000u) >> 16);
+      out[(e / kStep * kLanes + l) * kStep + e % kStep] = static_cast<uint16_t>((bits + 0x8000u) >> 16);
     }
   }
 }

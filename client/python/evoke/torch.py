@@ -57,15 +57,18 @@ class Handle:
 
     def done(self) -> bool:
         """Whether result() would return, or raise, at once."""
-        return self._outcome.done()
+        return os.getpid() != self._pid or self._outcome.done()
 
     def result(self, timeout: Optional[float] = None) -> Answer:
         """Waits for the answer; the same one every time. It hangs on x as if it had been there when x was submitted.
 
-        Raises what the call raised; concurrent.futures.TimeoutError after `timeout` seconds, and it goes on.
+        Raises what the call raised; concurrent.futures.TimeoutError after `timeout` seconds, and it goes on. A forked
+        child has the answers that its parent had taken, and a RuntimeError for the others.
         """
-        if os.getpid() != self._pid and not self._outcome.done():
-            raise RuntimeError("this call was submitted by the process that forked this one")
+        if os.getpid() != self._pid:  # the locks here and in the future may have been copied in mid-use
+            if self._answer is None:
+                raise RuntimeError("this call was submitted by the process that forked this one")
+            return self._answer
         result = self._outcome.result(timeout)
         with self._lock:
             if self._answer is None:
