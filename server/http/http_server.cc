@@ -16,9 +16,9 @@
 namespace evoke {
 namespace {
 
-// A browser opens connections that it may never use, and each holds a thread until the patience is over; so there are
-// more threads than anybody needs.
-constexpr int kThreads = 16;
+// A browser opens up to six connections, some of which it may never use, and each holds a thread until the patience is
+// over; so there are more threads than anybody needs.
+constexpr int kThreads = 24;
 constexpr int kPagesAtOnce = kThreads / 2;
 constexpr absl::Duration kPatience = absl::Seconds(10);
 constexpr size_t kPieceBytes = 64 << 10;

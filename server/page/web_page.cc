@@ -108,7 +108,7 @@ absl::StatusOr<Embedding> EmbeddingIn(const std::string& body) {
 
 }  // namespace
 
-HttpResponse WebPage::Answer(const HttpRequest& request) const {
+HttpResponse WebPage::Answer(const HttpRequest& request) {
   if (absl::StartsWith(request.path, "/api/")) {
     const absl::StatusOr<Json> json = Api(request);
     return json.ok() ? JsonReply(*json) : JsonError(ForClient(*options_.shared, json.status(), "HTTP"));
@@ -149,7 +149,7 @@ HttpResponse WebPage::Configz(const HttpRequest& request) const {
   return {.body = options_.config, .headers = {{"X-Content-Type-Options", "nosniff"}}};
 }
 
-absl::StatusOr<Json> WebPage::Api(const HttpRequest& request) const {
+absl::StatusOr<Json> WebPage::Api(const HttpRequest& request) {
   EVOKE_ASSIGN_OR_RETURN(const auto caller, CallerOf(request, options_.shared->auth, options_.from_anywhere));
   const std::vector<std::string> parts = absl::StrSplit(request.path.substr(1), '/');  // "api", "v1", ...
   const bool get = request.method == "GET";
@@ -168,7 +168,15 @@ absl::StatusOr<Json> WebPage::Api(const HttpRequest& request) const {
   EVOKE_RETURN_IF_ERROR(AuthorizeMethod(*caller, method));
   EVOKE_RETURN_IF_ERROR(AuthorizeMemory(*caller, name));
   if (get && what.empty()) return Memory(name);
-  return OfMemory(request, name, what);
+  if (exploring_.fetch_add(1) >= kExploringAtOnce) {
+    exploring_.fetch_sub(1);
+    return MakeError(absl::StatusCode::kResourceExhausted,
+                     absl::StrCat(kExploringAtOnce, " pages wait for their memories already"),
+                     {.reason = "TOO_MANY_PAGES", .retry_delay = absl::Seconds(1)});
+  }
+  absl::StatusOr<Json> json = OfMemory(request, name, what);
+  exploring_.fetch_sub(1);
+  return json;
 }
 
 absl::StatusOr<Json> WebPage::OfMemory(const HttpRequest& request, const std::string& name,

@@ -10,10 +10,13 @@
 //   /configz                              the configuration; to admins
 //
 // Under /api the caller is asked who it is (caller.h) and may what its role and patterns allow by gRPC. Nothing here
-// changes a memory. Thread-safe; a page about slots blocks until its memory has answered (explorer.h).
+// changes a memory. Thread-safe; a page about slots blocks until its memory has answered (explorer.h), at most
+// kExploringAtOnce of them, so that one stuck memory leaves room for the other pages.
 #pragma once
 
+#include <atomic>
 #include <string>
+#include <utility>
 
 #include "server/base/clock.h"
 #include "server/http/http_message.h"
@@ -26,6 +29,8 @@ namespace evoke {
 
 class WebPage {
  public:
+  static constexpr int kExploringAtOnce = 6;
+
   struct Options {
     const ServiceContext* shared = nullptr;  // these three must outlive the page
     const RecentActivity* recent = nullptr;
@@ -36,18 +41,19 @@ class WebPage {
   };
   explicit WebPage(Options options) : options_(std::move(options)) {}
 
-  HttpResponse Answer(const HttpRequest& request) const;
+  HttpResponse Answer(const HttpRequest& request);
 
  private:
   HttpResponse Statusz() const;
   HttpResponse Configz(const HttpRequest& request) const;
-  absl::StatusOr<Json> Api(const HttpRequest& request) const;
+  absl::StatusOr<Json> Api(const HttpRequest& request);
   absl::StatusOr<Json> Status(const Principal& caller) const;
   absl::StatusOr<Json> Memory(const std::string& name) const;
   absl::StatusOr<Json> OfMemory(const HttpRequest& request, const std::string& name, std::string_view what) const;
   const char* ServerState() const;
 
   const Options options_;
+  std::atomic<int> exploring_{0};  // a count; orders nothing
 };
 
 }  // namespace evoke

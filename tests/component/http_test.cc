@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,12 +29,26 @@ std::string Get(int port, const std::string& target) {
   return answer.head + "\r\n" + answer.body;
 }
 
-HttpServer::Options Serving(std::function<HttpResponse(const HttpRequest&)> pages) {
-  return {.address = "127.0.0.1:0",
-          .metrics = [] { return std::string("evoke_step 1\n"); },
-          .readiness = [] { return Readiness{}; },
-          .pages = std::move(pages)};
-}
+// One server for all, whose pages a test says: to stop one takes the HTTP library two seconds.
+class HttpPagesTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    auto server = HttpServer::Start({.address = "127.0.0.1:0",
+                                     .metrics = [] { return std::string("evoke_step 1\n"); },
+                                     .readiness = [] { return Readiness{}; },
+                                     .pages = [](const HttpRequest& request) { return pages_(request); },
+                                     .max_body_bytes = 10});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = std::move(*server).release();
+  }
+  static void TearDownTestSuite() { delete server_; }
+  static int port() { return server_->port(); }
+
+  static HttpServer* server_;
+  static std::function<HttpResponse(const HttpRequest&)> pages_;
+};
+HttpServer* HttpPagesTest::server_ = nullptr;
+std::function<HttpResponse(const HttpRequest&)> HttpPagesTest::pages_;
 
 TEST(HttpServerTest, ServesMetricsAndProbes) {
   Readiness readiness{.ready = false, .checks = {{"memory faces", false, "loading, 1 of 2 slots"}}};
@@ -67,15 +82,14 @@ TEST(HttpServerTest, APortInUseIsAnError) {
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(address));
 }
 
-TEST(HttpServerTest, HandsWholeRequestsToThePages) {
+TEST_F(HttpPagesTest, HandsWholeRequestsToThePages) {
   HttpRequest seen;
-  auto server = HttpServer::Start(Serving([&](const HttpRequest& request) {
+  pages_ = [&](const HttpRequest& request) {
     seen = request;
     return HttpResponse{.status = 404, .type = "application/json", .body = "{}", .headers = {{"X-One", "1"}}};
-  }));
-  ASSERT_TRUE(server.ok()) << server.status();
+  };
   const testing::HttpAnswer answer =
-      Http((*server)->port(), "/api/a%20b?slot=3&slot=4&text=%3Cx%3E&empty",
+      Http(port(), "/api/a%20b?slot=3&slot=4&text=%3Cx%3E&empty",
            {.method = "POST", .headers = "Authorization: Bearer t\r\nAUTHORIZATION: again\r\n", .body = "{\"k\": 1}"});
   EXPECT_EQ(answer.status, 404);
   EXPECT_THAT(answer.head, AllOf(HasSubstr("X-One: 1\r\n"), HasSubstr("Content-Type: application/json\r\n"),
@@ -92,64 +106,58 @@ TEST(HttpServerTest, HandsWholeRequestsToThePages) {
   EXPECT_EQ(seen.Parameter("none"), std::nullopt);
 }
 
-TEST(HttpServerTest, AHeadIsAGetWithoutItsBody) {
-  auto server = HttpServer::Start(Serving([](const HttpRequest& request) { return HttpResponse{.body = request.method}; }));
-  ASSERT_TRUE(server.ok()) << server.status();
-  const testing::HttpAnswer answer = Http((*server)->port(), "/", {.method = "HEAD"});
+TEST_F(HttpPagesTest, AHeadIsAGetWithoutItsBody) {
+  pages_ = [](const HttpRequest& request) { return HttpResponse{.body = request.method}; };
+  const testing::HttpAnswer answer = Http(port(), "/", {.method = "HEAD"});
   EXPECT_THAT(answer.head, AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("Content-Length: 3\r\n")));
   EXPECT_EQ(answer.body, "");
 }
 
-TEST(HttpServerTest, ABodyThatIsTooLargeReachesNoPage) {
+TEST_F(HttpPagesTest, ABodyThatIsTooLargeReachesNoPage) {
   std::atomic<int> asked{0};
-  HttpServer::Options options = Serving([&](const HttpRequest&) {
+  pages_ = [&](const HttpRequest&) {
     ++asked;
     return HttpResponse{};
-  });
-  options.max_body_bytes = 10;
-  auto server = HttpServer::Start(std::move(options));
-  ASSERT_TRUE(server.ok()) << server.status();
-  EXPECT_EQ(Http((*server)->port(), "/", {.method = "POST", .body = "0123456789"}).status, 200);
-  EXPECT_EQ(Http((*server)->port(), "/", {.method = "POST", .body = "0123456789a"}).status, 413);
+  };
+  EXPECT_EQ(Http(port(), "/", {.method = "POST", .body = "0123456789"}).status, 200);
+  EXPECT_EQ(Http(port(), "/", {.method = "POST", .body = "0123456789a"}).status, 413);
   EXPECT_EQ(asked.load(), 1);
 }
 
-TEST(HttpServerTest, ProbesAreAnsweredWhilePagesAreStuck) {
-  constexpr int kPages = 8;  // half of the threads
+TEST_F(HttpPagesTest, ProbesAreAnsweredWhilePagesAreStuck) {
+  constexpr int kPages = 12;  // half of the threads
   Mutex mu;
   CondVar changed;
   int stuck = 0;
   bool go_on = false;
-  auto server = HttpServer::Start(Serving([&](const HttpRequest&) {
+  pages_ = [&](const HttpRequest&) {
     MutexLock lock(&mu);
     ++stuck;
     changed.SignalAll();
     while (!go_on) changed.Wait(&mu);
     return HttpResponse{.body = "late"};
-  }));
-  ASSERT_TRUE(server.ok()) << server.status();
-  const int port = (*server)->port();
+  };
   std::vector<std::unique_ptr<HttpConnection>> connections;
   for (int i = 0; i < kPages; ++i) {
-    connections.push_back(std::make_unique<HttpConnection>(port));
+    connections.push_back(std::make_unique<HttpConnection>(port()));
     connections.back()->Send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
   }
   {
     MutexLock lock(&mu);
     while (stuck < kPages) changed.Wait(&mu);
   }
-  const testing::HttpAnswer refused = Http(port, "/slow");
+  const testing::HttpAnswer refused = Http(port(), "/slow");
   EXPECT_EQ(refused.status, 503);
   EXPECT_THAT(refused.head, HasSubstr("Retry-After: 1\r\n"));
-  EXPECT_EQ(Http(port, "/livez").status, 200);
-  EXPECT_EQ(Http(port, "/metrics").status, 200);
+  EXPECT_EQ(Http(port(), "/livez").status, 200);
+  EXPECT_EQ(Http(port(), "/metrics").status, 200);
   {
     MutexLock lock(&mu);
     go_on = true;
     changed.SignalAll();
   }
   for (auto& connection : connections) EXPECT_THAT(connection->ReadAll(), HasSubstr("late"));
-  EXPECT_EQ(Http(port, "/slow").status, 200);
+  EXPECT_EQ(Http(port(), "/slow").status, 200);
 }
 
 }  // namespace

@@ -258,6 +258,7 @@ TEST_F(PageTest, WhatIsWrongIsRefusedWithTheReasonsOfTheApi) {
                            R"({"embedding": [1, 2, 3], "count": 0})", R"({"embedding": [1, 2, 3], "count": 65})"}) {
     EXPECT_EQ(ask(body), "BAD_ARGUMENT") << body;
   }
+  EXPECT_EQ(ask(std::string(200000, '[')), "BAD_ARGUMENT");
   EXPECT_EQ(ask(R"({"embedding": [1, 2]})"), "BAD_SHAPE");
   EXPECT_EQ(ask(R"({"embedding": [0, 0, 0]})"), "BAD_NORM");
   EXPECT_EQ(ask(R"({"embedding": [1e300, 0, 0]})"), "NON_FINITE");
