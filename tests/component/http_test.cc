@@ -134,7 +134,7 @@ TEST_F(HttpPagesTest, ProbesAreAnsweredWhilePagesAreStuck) {
     MutexLock lock(&mu);
     ++stuck;
     changed.SignalAll();
-    while (!go_on) changed.Wait(&mu);
+    while (!go_on && stuck <= kPages) changed.Wait(&mu);
     return HttpResponse{.body = "late"};
   };
   std::vector<std::unique_ptr<HttpConnection>> connections;
