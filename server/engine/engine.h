@@ -107,6 +107,9 @@ class Engine {
   void Fail(const absl::Status& why);
   // Runs `answer` when all turns before the one at hand are durable.
   void Tell(std::function<void()> answer);
+  // The same for what only reads; where this turn commits something, answers are built while it does.
+  void TellInCommit(std::function<void()> answer);
+  void TellReads();  // those that TellInCommit kept
 
   bool Admit(size_t index);
   bool AdmitMutation(size_t index, const MutationId& mutation);

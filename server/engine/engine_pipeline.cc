@@ -14,7 +14,17 @@ void Engine::Tell(std::function<void()> answer) {
   work_->held.push_back(std::move(answer));
 }
 
+void Engine::TellInCommit(std::function<void()> answer) {
+  if (!work_->admitted) return Tell(std::move(answer));
+  work_->reads.push_back(std::move(answer));
+}
+
+void Engine::TellReads() {
+  for (auto& answer : std::exchange(work_->reads, {})) Tell(std::move(answer));
+}
+
 void Engine::Leave() {
+  TellReads();  // where there was nothing to commit after all
   work_->after = state_;
   const Next next = std::move(work_->next_turn);
   in_flight_.push_back(std::move(work_));

@@ -112,7 +112,7 @@ void Engine::SendSlots(size_t index) {
   for (uint64_t slot : call.slots) {
     if (const auto it = fetched.find(slot); it != fetched.end()) item.slots.slots.push_back({.content = *it->second});
   }
-  if (!call.payloads) return Tell([&item] { item.task.Reply(std::move(item.slots)); });
+  if (!call.payloads) return TellInCommit([&item] { item.task.Reply(std::move(item.slots)); });
 
   std::vector<SlotAnswer*> answers;
   for (SlotAnswer& a : item.slots.slots) answers.push_back(&a);
@@ -150,7 +150,7 @@ void Engine::SendReads() {
         SendReader(i);
         break;
       case TurnWork::Kind::kInspect:
-        Tell([&item, reply = InspectReply{.state = state_.name,
+        TellInCommit([&item, reply = InspectReply{.state = state_.name,
                                           .state_hash = state_.state_hash,
                                           .live_count = state_.live_count,
                                           .distinct_values = state_.distinct_values,
@@ -162,7 +162,7 @@ void Engine::SendReads() {
       case TurnWork::Kind::kReadObserve: {
         const ObserveCall& call = std::get<ObserveCall>(item.task.call);
         ObserveReply reply{std::move(item.plan->result()), state_.name};
-        Tell([&item, bytes = call.encode(reply)]() mutable { item.task.Reply(std::move(bytes)); });
+        TellInCommit([&item, bytes = call.encode(reply)]() mutable { item.task.Reply(std::move(bytes)); });
         item.plan->result() = std::move(reply);  // for the report
         break;
       }
@@ -186,7 +186,7 @@ void Engine::SendReader(size_t index) {
 void Engine::SendQuery(size_t index) {
   TurnWork::Item& item = work_->items[index];
   const QueryCall& call = std::get<QueryCall>(item.task.call);
-  if (!call.payloads) return Tell([&item] { item.task.Reply(std::move(item.query)); });
+  if (!call.payloads) return TellInCommit([&item] { item.task.Reply(std::move(item.query)); });
   std::vector<SlotPayloads> wanted;
   for (uint32_t r = 0; r < item.query.rows; ++r) {
     for (uint32_t n = 0; item.query.answered[r] && n < item.query.neighbor_count; ++n) {

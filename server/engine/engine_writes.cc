@@ -163,6 +163,7 @@ void Engine::HandOver() {
     shards_->Apply(unapplied_.front().record, ExpectStatus());
     unapplied_.pop_front();
   }
+  TellReads();
   Ready();
 }
 

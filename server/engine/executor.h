@@ -34,7 +34,7 @@ enum class TurnEdge : uint8_t {
   kAdmitted,      // nothing but refusals was answered
   kProposed,      // the shards have answered; again after every second request for reads
   kReadsKnown,    // before the reads are sent
-  kDeciding,      // the reads are sent, or wait for the turns before; again after every second request
+  kDeciding,      // the reads are sent, or wait for the commit, or the turns before; again after every second request
   kDecided,       // the record is built
   kCommitting,    // ... and given to the log
   kApplied,       // the shards have it

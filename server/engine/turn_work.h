@@ -56,6 +56,7 @@ struct Engine::TurnWork {
   Effects effects;  // of the record
   std::vector<std::vector<ValueCount>> late_counts;  // of evicted values, asked for while the commit is under way
 
+  std::vector<std::function<void()>> reads;  // answers that wait until the commit is under way
   std::vector<std::function<void()>> held;  // answers that wait for the turns before this one
   bool waits = false;    // ... and so does SendReads: it reads the store
   bool stuck = false;    // something failed, and nothing of this turn is under way but perhaps its commit

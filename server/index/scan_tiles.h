@@ -68,30 +68,41 @@ struct ScanTiles {
       if (count < G) return Strip<G - 1>(count, keys, rows, thresholds, first_key, first_row, ahead, hits);
     }
     constexpr uint32_t kKeys = Isa::Keys(G);
-    const Element* key[kKeys];
-    for (uint32_t at = 0; at < keys.count; at += kKeys) {
-      const uint32_t left = keys.count - at;
-      // The last tile repeats its last key where keys are missing, and drops what they score.
-      for (uint32_t k = 0; k < kKeys; ++k) key[k] = keys.data + (at + (k < left ? k : left - 1)) * keys.stride;
-      const uint32_t count = left < kKeys ? left : kKeys;
+    const auto tile = [&](uint32_t at, uint32_t known, uint32_t end, size_t stride) {
+      const Element* base = keys.data + at * keys.stride;
       const Scale* scales = keys.scales + (Isa::kScaled ? at : 0);
       hits = first_row == 0 && !Isa::kScaled
-                 ? Tile<G, true>(key, scales, first_key + at, count, keys.dim, rows, thresholds, first_row, ahead, hits)
-                 : Tile<G, false>(key, scales, first_key + at, count, keys.dim, rows, thresholds, first_row, ahead, hits);
+                 ? Tile<G, true>(base, stride, scales, first_key + at, known, end, keys.dim, rows, thresholds, first_row, ahead, hits)
+                 : Tile<G, false>(base, stride, scales, first_key + at, known, end, keys.dim, rows, thresholds, first_row, ahead, hits);
+    };
+    uint32_t at = 0;
+    for (; at + kKeys <= keys.count; at += kKeys) tile(at, 0, kKeys, keys.stride);
+    const uint32_t left = keys.count - at;
+    if (left > 0 && at > 0) {
+      tile(keys.count - kKeys, kKeys - left, kKeys, keys.stride);  // some keys again, and not reported again
+    } else {
+      for (uint32_t k = 0; k < left; ++k) tile(k, 0, 1, 0);  // one key, as often as a tile has keys
     }
     return hits;
   }
 
   // kCall: calls for as many bytes of keys as it reads, spread over its steps, from `ahead` bytes later; so they are in the
   // second-level cache when their turn comes. (Beyond the matrix a prefetch does nothing.)
+  // Of the keys base + k * stride, those from `known` to `end` are reported.
   template <size_t G, bool kCall>
-  static inline ScanHit* Tile(const Element* const* key, const Scale* scales, uint32_t first_key, uint32_t key_count,
-                              uint32_t dim, const char* rows, const float* thresholds, uint32_t first_row, size_t ahead,
-                              ScanHit* hits) {
+  static inline ScanHit* Tile(const Element* base, size_t stride, const Scale* scales, uint32_t first_key, uint32_t known,
+                              uint32_t end, uint32_t dim, const char* rows, const float* thresholds, uint32_t first_row,
+                              size_t ahead, ScanHit* hits) {
     constexpr uint32_t kKeys = Isa::Keys(G);
     constexpr size_t kLineBytes = 64;
     constexpr size_t kStepKeyBytes = Isa::kStep * sizeof(Element);
-    const char* later = reinterpret_cast<const char*>(key[0]) + ahead;
+    const char* later = reinterpret_cast<const char*>(base) + ahead;
+    // An address a key would not fit into the registers, and loading addresses would cost as much as loading keys.
+    constexpr uint32_t kAddresses = (kKeys + 3) / 4;
+    const Element* quad[kAddresses];
+#pragma GCC unroll 8
+    for (uint32_t q = 0; q < kAddresses; ++q) quad[q] = base + 4 * q * stride;
+    const size_t three = 3 * stride;
     typename Isa::Sums acc[G * kKeys];
     const size_t group_bytes = GroupBytes(dim);
 #pragma GCC unroll 64
@@ -106,11 +117,19 @@ struct ScanTiles {
       typename Isa::Rows packed[G];
 #pragma GCC unroll 8
       for (size_t g = 0; g < G; ++g) packed[g] = Isa::LoadRows(rows + g * group_bytes + Isa::kHeaderBytes + s * size_t{Isa::kStepBytes});
-#pragma GCC unroll 32
-      for (uint32_t k = 0; k < kKeys; ++k) {
-        const typename Isa::Key step = Isa::LoadKey(key[k] + Isa::kStep * s);
 #pragma GCC unroll 8
-        for (size_t g = 0; g < G; ++g) acc[k * G + g] = Isa::Add(acc[k * G + g], packed[g], step);
+      for (uint32_t q = 0; q < kAddresses; ++q) {
+        const Element* at = quad[q];
+        asm("" : "+r"(at));  // or the compiler makes an address a key of it after all
+        quad[q] = at + Isa::kStep;
+#pragma GCC unroll 4
+        for (uint32_t n = 0; n < 4; ++n) {
+          const uint32_t k = 4 * q + n;
+          if (k >= kKeys) continue;
+          const typename Isa::Key step = Isa::LoadKey(at + (n == 3 ? three : n * stride));
+#pragma GCC unroll 8
+          for (size_t g = 0; g < G; ++g) acc[k * G + g] = Isa::Add(acc[k * G + g], packed[g], step);
+        }
       }
     }
 #pragma GCC unroll 8
@@ -118,10 +137,10 @@ struct ScanTiles {
       const typename Isa::Vector limit = Isa::Load(thresholds + g * Isa::kLanes);
 #pragma GCC unroll 32
       for (uint32_t k = 0; k < kKeys; ++k) {
-        if (Isa::kScaled && k >= key_count) break;
+        if (Isa::kScaled && k >= end) break;
         const typename Isa::Vector scores = Isa::Finish(acc[k * G + g], rows + g * group_bytes, scales[Isa::kScaled ? k : 0]);
         const uint32_t reached = Isa::Reach(scores, limit);
-        if (__builtin_expect(reached != 0, 0) && k < key_count) {
+        if (__builtin_expect(reached != 0, 0) && k >= known && k < end) {
           hits = Report(scores, reached, first_key + k, first_row + static_cast<uint32_t>(g * Isa::kLanes), hits);
         }
       }

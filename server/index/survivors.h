@@ -35,6 +35,7 @@ class Survivors {
     limit_ = std::min<size_t>(most, size_t{want} * 2 + 64);
     overflowed_ = false;
     items_.clear();
+    items_.reserve(limit_);
   }
 
   // What scores below cannot matter, given what this row's pool has seen.

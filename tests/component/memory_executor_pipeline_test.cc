@@ -8,9 +8,9 @@ namespace {
 
 class MemoryExecutorPipelineTest : public MemoryExecutorTest {
  protected:
-  void StartWithTurnsInFlight(uint32_t turns) {
+  void StartWithTurnsInFlight(uint32_t turns, uint32_t max_turn_rows = 1) {
     turns_in_flight = turns;
-    Start({.shards = 2, .max_turn_rows = 1, .at_edge = [this](TurnEdge edge) { ++edges[static_cast<int>(edge)]; }});
+    Start({.shards = 2, .max_turn_rows = max_turn_rows, .at_edge = [this](TurnEdge edge) { ++edges[static_cast<int>(edge)]; }});
   }
   // Until the edge was passed so often.
   void Await(TurnEdge edge, int times) {
@@ -81,6 +81,26 @@ TEST_F(MemoryExecutorPipelineTest, AReadThatSawATurnIsAnsweredAfterItsCommit) {
   ASSERT_TRUE(read.Wait().ok());
   EXPECT_EQ(read.Wait()->state.turn, Turn(1));
   EXPECT_TRUE(first.come());
+}
+
+TEST_F(MemoryExecutorPipelineTest, AReadBesideAWriteIsAnsweredOnceTheCommitIsUnderWay) {
+  StartWithTurnsInFlight(1, /*max_turn_rows=*/2);
+  Answer<std::string> first, second;
+  Answer<QueryReply> read;
+  BeginCommit(1, 1, &first);
+  executor->Submit(Observe(2, 2, &second));
+  Task query = Query(1, &read);
+  int committing = 0;
+  std::get<QueryCall>(query.call).done = [&, done = read.Done()](absl::StatusOr<QueryReply> reply) {
+    committing = edges[static_cast<int>(TurnEdge::kCommitting)];
+    done(std::move(reply));
+  };
+  executor->Submit(std::move(query));
+  faults->commits_wait = false;
+  ASSERT_TRUE(read.Wait().ok());
+  EXPECT_EQ(read.Wait()->state.turn, Turn(1)) << "what it reads is the state before the write";
+  EXPECT_EQ(committing, 2);
+  EXPECT_EQ(*second.Wait(), "turn 2");
 }
 
 TEST_F(MemoryExecutorPipelineTest, APayloadIsReadWhenTheTurnThatWroteItIsStored) {
