@@ -51,6 +51,7 @@ function onError(error) {
     api.signOut();
     return showSignIn(wrong ? error.message : "");
   }
+  if (shown.name === undefined) swap(byId("view"));  // nothing is coming
   swap(byId("notice"), h("p", { class: "alarms" }, error.message, error.reason && h("small", {}, ` (${error.reason})`)));
 }
 
