@@ -1,5 +1,4 @@
 // evoked: flags -> config -> Server -> wait for a signal -> drain.
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -9,11 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "server/base/log.h"
 #include "server/config/config.h"
 #include "server/index/scan_paths.h"
-#include "server/logging.h"
 #include "server/process.h"
 #include "server/server.h"
 
@@ -35,32 +35,36 @@ using Load = std::function<absl::StatusOr<LoadedConfig>()>;
 // SIGHUP. `active` is what was last taken over, `at_start` what cannot change without a restart. With a
 // configuration that is wrong by now, the files that the active one names are read again all the same.
 void Reload(const Load& load, const LoadedConfig& at_start, Config* active, Server* server) {
-  spdlog::info("SIGHUP: reading configuration, TLS files and tokens again");
+  Log(LogLevel::kInfo, "SIGHUP: reading configuration, TLS files and tokens again");
   absl::StatusOr<LoadedConfig> fresh = load();
   if (!fresh.ok()) {
-    spdlog::error("reload: the configuration stays as it was: {}", std::string(fresh.status().message()));
+    Log(LogLevel::kError, "reload: the configuration stays as it was", {{LogKey::kDetail, fresh.status().message()}});
     return server->Reload(*active);
   }
   for (const std::string& key : NeedRestart(at_start, *fresh))
-    spdlog::warn("reload: {} has changed, which takes effect at the next start", key);
+    Log(LogLevel::kWarn, "reload: an option has changed, which takes effect at the next start", {{LogKey::kOption, key}});
   *active = fresh->config;
-  SetLogLevel(active->log_level);
+  SetLogLevel(LogLevelNamed(active->log_level));
   server->Reload(*active);
 }
 
 int Serve(const LoadedConfig& loaded, const Load& load) {
-  StartLogging(loaded.config.log_level, loaded.config.log_format);
-  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  StartLogging(LogLevelNamed(loaded.config.log_level),
+               loaded.config.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  for (const std::string& warning : loaded.warnings) Log(LogLevel::kWarn, warning);
   if (loaded.config.die_with_parent) DieWithParent();
 
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(loaded.config);
   if (!server.ok()) {
-    spdlog::error("cannot start: {}", std::string(server.status().message()));
+    Log(LogLevel::kError, "cannot start", {{LogKey::kDetail, server.status().message()}});
     return ExitCodeOf(server.status());
   }
-  spdlog::info("evoked {} ({}, {}) serves {} on {}, http {}, process {}", Version(), Commit(),
-               Name(ActiveScanPath()), loaded.config.data_dir, absl::StrJoin((*server)->grpc_addresses(), " "),
-               (*server)->http_address().empty() ? "off" : (*server)->http_address(), getpid());
+  // The one line that is a sentence: for whoever starts a server on ports that it chooses itself.
+  Log(LogLevel::kInfo,
+      absl::StrCat("evoked ", Version(), " (", Commit(), ", ", std::string(Name(ActiveScanPath())), ") serves ",
+                   loaded.config.data_dir, " on ", absl::StrJoin((*server)->grpc_addresses(), " "), ", http ",
+                   (*server)->http_address().empty() ? "off" : (*server)->http_address(), ", process ", getpid()),
+      {{LogKey::kVersion, Version()}});
   NotifyServiceManager("READY=1");
 
   Config active = loaded.config;
@@ -68,17 +72,18 @@ int Serve(const LoadedConfig& loaded, const Load& load) {
                                Reload(load, loaded, &active, server->get());
                              }).value_or("");
   NotifyServiceManager("STOPPING=1");
-  spdlog::info("{}: stopping, up to {} for what was accepted; again: at once", signal,
-               absl::FormatDuration(loaded.config.drain_timeout));
+  Log(LogLevel::kInfo,
+      absl::StrCat(signal, ": stopping, up to ", absl::FormatDuration(loaded.config.drain_timeout),
+                   " for what was accepted; again: at once"),
+      {{LogKey::kSignal, signal}});
   const absl::Status drained = (*server)->Drain([] { return WaitForStop(absl::ZeroDuration()).has_value(); });
   // What was acknowledged is on disk. The rest is left to the kernel: when work was cut off it cannot be
   // taken down in order, and when not, the HTTP library alone would take two seconds to stop.
   if (drained.ok()) {
-    spdlog::info("stopped");
+    Log(LogLevel::kInfo, "stopped");
   } else {
-    spdlog::warn("stopped: {}", std::string(drained.message()));
+    Log(LogLevel::kWarn, "stopped, with work cut off", {{LogKey::kDetail, drained.message()}});
   }
-  spdlog::shutdown();
   std::_Exit(kExitClean);
 }
 

@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <grpcpp/server.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
+#include "server/base/log.h"
 #include "server/base/machine_memory.h"
 #include "server/base/status_macros.h"
 #include "server/process.h"
@@ -87,9 +87,10 @@ RequestLimits LimitsOf(const Config& config) {
 
 void LogAlarm(const Alarm& alarm, bool raised) {
   if (raised) {
-    spdlog::error("alarm {} of memory {}: {}", alarm.name, alarm.memory, alarm.message);
+    Log(LogLevel::kError, "alarm",
+        {{LogKey::kAlarm, alarm.name}, {LogKey::kMemory, alarm.memory}, {LogKey::kDetail, alarm.message}});
   } else {
-    spdlog::info("alarm {} of memory {} is over", alarm.name, alarm.memory);
+    Log(LogLevel::kInfo, "alarm is over", {{LogKey::kAlarm, alarm.name}, {LogKey::kMemory, alarm.memory}});
   }
 }
 
@@ -129,6 +130,7 @@ Server::Server(const Config& config)
       exporter_(MakeBuildInfo()),
       recent_(&clock_, &exporter_),
       alarms_(&clock_, LogAlarm),
+      slow_turns_(std::make_shared<SlowTurns>(config.slow_turn)),
       compute_("compute", config.threads == 0 ? Cores() : config.threads),
       io_("io", config.io_threads),
       admin_("admin", 1),  // the catalog changes one memory at a time
@@ -153,6 +155,8 @@ absl::Status Server::Begin() {
                              .on_change = [this] { UpdateHealth(); }});
   const auto rocksdb = RocksDbResources::Create(
       {.block_cache_bytes = config_.block_cache_bytes, .write_buffer_bytes = config_.write_buffer_bytes});
+  EngineOptions engine = config_.engine;
+  engine.slow_turns = slow_turns_;
   EVOKE_ASSIGN_OR_RETURN(
       catalog_,
       Catalog::Open({.data_dir = data_dir_.get(),
@@ -160,7 +164,7 @@ absl::Status Server::Begin() {
                      .io = &io_,
                      .clock = &clock_,
                      .cores = compute_.thread_count(),
-                     .engine = config_.engine,
+                     .engine = engine,
                      .max_memories = config_.max_memories,
                      .memory_budget_bytes = config_.memory_budget_bytes > 0 ? config_.memory_budget_bytes
                                                                             : UsableMemoryBytes() / 5 * 4,
@@ -171,8 +175,8 @@ absl::Status Server::Begin() {
                      .make_probe = [this](std::string_view memory) { return recent_.Watch(memory, exporter_.MakeProbe(memory)); },
                      .on_state_change = [this] { UpdateHealth(); }}));
   if (const Catalog::Budget budget = catalog_->budget(); !budget.Fits(0)) {
-    spdlog::warn("the memories need {} bytes of RAM when full, more than the {} of memory-budget-bytes",
-                 budget.planned, budget.bytes);
+    Log(LogLevel::kWarn, "when full, the memories need more bytes of RAM than memory-budget-bytes",
+        {{LogKey::kBytes, budget.planned}, {LogKey::kLimitBytes, budget.bytes}});
   }
   exporter_.ReadFigures([this] { return Figures(); });
   StartSnapshots(rocksdb);
@@ -260,9 +264,11 @@ void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
        .every = config_.snapshot_every,
        .on_made = [](const std::string& memory, const absl::StatusOr<SnapshotManifest>& made) {
          if (made.ok()) {
-           spdlog::info("snapshot {} of memory {}: {} bytes", made->id, memory, made->bytes());
+           Log(LogLevel::kInfo, "scheduled snapshot",
+               {{LogKey::kMemory, memory}, {LogKey::kSnapshot, made->id}, {LogKey::kBytes, made->bytes()}});
          } else {
-           spdlog::error("no snapshot of memory {}: {}", memory, std::string(made.status().message()));
+           Log(LogLevel::kError, "scheduled snapshot failed",
+               {{LogKey::kMemory, memory}, {LogKey::kDetail, made.status().message()}});
          }
        }});
 }
@@ -315,14 +321,15 @@ void Server::UpdateHealth() {
   alarms_.Update(Figures());
   const ServingState state{.loading = catalog_->loading(), .draining = context_.draining.load()};
   SetHealth(grpc_server_.get(), state);
-  if (was_loading_ && !state.loading) spdlog::info("all memories are recovered");
-  if (!was_loading_ && state.loading) spdlog::warn("a memory is recovering from its store");
+  if (was_loading_ && !state.loading) Log(LogLevel::kInfo, "all memories are recovered");
+  if (!was_loading_ && state.loading) Log(LogLevel::kWarn, "a memory is recovering from its store");
   was_loading_ = state.loading;
 }
 
 void Server::Reload(const Config& config) {
   security_->Reload(SecurityFilesOf(config));
   context_.limits.Set(LimitsOf(config));
+  slow_turns_->SetThreshold(config.slow_turn);
 }
 
 absl::Status CheckFiles(const Config& config) {
@@ -340,7 +347,7 @@ absl::Status Server::Drain(const std::function<bool()>& hurry) {
   while (!hurried && clock_.Now() < deadline && !context_.mutations.WaitForNone(absl::Milliseconds(100)))
     hurried = hurry();
   if (const int64_t left = context_.mutations.count(); left > 0)
-    spdlog::warn("{} mutations are cut off", left);
+    Log(LogLevel::kWarn, "mutations are cut off", {{LogKey::kCount, static_cast<uint64_t>(left)}});
   const absl::Status closed = catalog_->Close(hurried ? clock_.Now() + kHurriedClose
                                                       : std::max(deadline, clock_.Now() + kHurriedClose));
   grpc_server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));

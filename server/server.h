@@ -26,6 +26,7 @@
 #include "server/engine/snapshot_schedule.h"
 #include "server/engine/snapshots.h"
 #include "server/engine/disk_guard.h"
+#include "server/engine/slow_turns.h"
 #include "server/http/http_server.h"
 #include "server/metrics/exporter.h"
 #include "server/page/recent_activity.h"
@@ -58,8 +59,8 @@ class Server {
   const std::vector<std::string>& grpc_addresses() const { return grpc_addresses_; }
   const std::string& http_address() const { return http_address_; }
 
-  // Reads the files of certificates and tokens again and takes over the limits of a request, from `config`,
-  // where they may have other names and values now; everything else of it is ignored. A file that is wrong is
+  // Reads the files of certificates and tokens again and takes over the limits of a request and of a slow turn, from
+  // `config`, where they may have other names and values now; everything else of it is ignored. A file that is wrong is
   // logged, and what it should replace stays. Calls under way are not disturbed.
   void Reload(const Config& config);
 
@@ -84,6 +85,7 @@ class Server {
   RealClock clock_;
   RecentActivity recent_;
   Alarms alarms_;
+  const std::shared_ptr<SlowTurns> slow_turns_;
   ThreadPool compute_;
   ThreadPool io_;
   std::unique_ptr<DataDir> data_dir_;

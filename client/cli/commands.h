@@ -4,10 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/cli/arrays.h"
 #include "client/cli/evokectl.h"
 #include "client/cli/output.h"
 #include "client/cli/progress_bar.h"
@@ -46,6 +48,24 @@ struct Flags {
   std::string to;
   std::string file;  // of an export
   bool without_payloads = false;
+
+  std::string keys;  // of query and update; arrays.h says how they are given
+  std::string labels;
+  std::string payload_texts;
+  std::optional<uint32_t> k;
+  std::optional<double> inverse_temperature;
+  bool neighbors = false;
+  uint32_t batch = 0;  // rows of a request; 0: all
+  std::vector<uint64_t> slots;
+  std::vector<int64_t> values;
+  uint32_t limit = 100;
+  std::optional<uint64_t> after;  // a slot
+  bool oldest = false;
+  bool with_keys = false;
+  bool with_payloads = false;
+
+  std::string request_id;  // empty: one a call
+  std::string traceparent;
   WhenProgress progress = WhenProgress::kAuto;
 };
 
@@ -73,6 +93,9 @@ class Commands {
   int SnapshotRestore();
   int SnapshotDelete();
   int SnapshotCopy();
+  int Query();
+  int Update();
+  int Slots();
   int Export();
   int Import();
 
@@ -85,6 +108,11 @@ class Commands {
   ProgressBar::Options BarFor(absl::string_view what);
   // When a command that makes many calls on a whole memory has to be over.
   absl::Time LongDeadline();
+  // The keys of query and update. False: they are none, and that was said.
+  bool ReadKeys(FloatRows* keys);
+  // Of the memory that is open: the slots behind flags_.after, or the oldest of all. `next`: where to go on; null: at the
+  // end.
+  absl::StatusOr<client::GetSlotsResult> ScanSlots(Json* next);
   bool ReadSnapshotName(client::SnapshotName* name);
   int RestoreInPlace(const client::SnapshotName& name);
   // What cannot be undone is done only when it was said twice. False: it was not, and that was said.

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "client/cli/commands.h"
 #include "client/cli/spec_flags.h"
+#include "evoke/request_scope.h"
 
 namespace evoke::cli {
 namespace {
@@ -130,6 +131,63 @@ void AddSnapshotCommands(CLI::App* app, Flags* flags, Command* chosen) {
   for (CLI::App* command : snapshot->get_subcommands({})) command->fallthrough();
 }
 
+CLI::App* AddKeys(CLI::App* command, Flags* flags) {
+  command->fallthrough();
+  AddName(command, flags);
+  command
+      ->add_option("--keys", flags->keys,
+                   "embeddings: 0.6,0.8 or [[0.6,0.8],[1,0]], a .npy or .json file, or - for JSON on stdin")
+      ->required();
+  command->add_option("--batch", flags->batch,
+                      "rows of a request; default all in one. What an update of several rows means depends on it")
+      ->check(CLI::PositiveNumber);
+  return command;
+}
+
+void AddContentCommands(CLI::App* app, Flags* flags, Command* chosen) {
+  CLI::App* query =
+      AddKeys(AddCommand(app, "query", "Ask a memory: the value nearest to each key", &Commands::Query, chosen), flags);
+  query->add_option("-k", flags->k, "neighbors of a row; default the memory's choose_k");
+  query->add_option("--inverse-temperature", flags->inverse_temperature, "of the softmax; default the memory's");
+  query->add_flag("--neighbors", flags->neighbors, "show them: slot, value, similarity, weight, age");
+  query->add_flag("--payloads", flags->with_payloads, "and their payloads");
+
+  CLI::App* update = AddKeys(
+      AddCommand(app, "update", "Teach a memory: keys and their right values; each row exactly once", &Commands::Update, chosen),
+      flags);
+  update->add_option("--labels", flags->labels, "their right values: 7,12, a .npy or .json file, or -")->required();
+  update->add_option("--payloads", flags->payload_texts, "texts kept with them: a JSON list, a .json file, or -");
+
+  CLI::App* slots = AddCommand(app, "slots", "What a memory holds: slots with value, age and hits", &Commands::Slots, chosen);
+  slots->fallthrough();
+  AddName(slots, flags);
+  slots->add_option("--slot", flags->slots, "only these; by comma")->delimiter(',');
+  slots->add_option("--value", flags->values, "only those of these values, the latest written first; by comma")
+      ->delimiter(',');
+  slots->add_flag("--oldest", flags->oldest, "those that will be evicted first, the oldest first; looks at every slot");
+  slots->add_option("--limit", flags->limit, "slots to show, of each --value")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  slots->add_option("--after", flags->after, "go on behind this slot: the `next` of the page before");
+  slots->add_flag("--keys", flags->with_keys, "with their keys, in JSON");
+  slots->add_flag("--payloads", flags->with_payloads, "with their payloads");
+}
+
+void AddRequestFlags(CLI::App* app, Flags* flags) {
+  const CLI::Validator id(
+      [](std::string& text) {
+        return client::IsRequestId(text) ? std::string()
+                                         : absl::StrCat("\"", text, "\" is not 1 to 128 of letters, digits and ._-:/+=@,");
+      },
+      "ID");
+  app->add_option("--request-id", flags->request_id, "what its calls are called in the server's log; default one a call")
+      ->check(id);
+  // Not checked: the variable belongs to others, and a tracer's new format must not stop a health probe.
+  app->add_option("--traceparent", flags->traceparent,
+                  "the trace that its calls are a part of (W3C Trace Context, version 00; else ignored)")
+      ->envname("TRACEPARENT");
+}
+
 void AddTransferCommands(CLI::App* app, Flags* flags, Command* chosen) {
   CLI::App* out =
       AddCommand(app, "export", "Write a memory at one turn to a .npz; goes on where an earlier try broke",
@@ -195,6 +253,7 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
               .description(""))
       ->type_name("NAME");
   AddSecurityFlags(&app, &flags);
+  AddRequestFlags(&app, &flags);
 
   CLI::App* health = AddCommand(&app, "health", "Whether the server is serving", &Commands::Health, &chosen);
   health->fallthrough();
@@ -206,6 +265,7 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
   AddCommand(&app, "status", "Version, limits and memories of the server", &Commands::Status, &chosen)
       ->fallthrough();
   AddMemoryCommands(&app, &flags, &chosen);
+  AddContentCommands(&app, &flags, &chosen);
   AddSnapshotCommands(&app, &flags, &chosen);
   AddTransferCommands(&app, &flags, &chosen);
   CLI::App* hash = AddCommand(&app, "hash", "State hash of a memory and its step", &Commands::Hash, &chosen);
@@ -221,6 +281,7 @@ int RunEvokectl(const std::vector<std::string>& args, const Terminal& terminal) 
   } catch (const CLI::ParseError& error) {
     return app.exit(error, terminal.out, terminal.err) == 0 ? kExitOk : kExitUsage;
   }
+  const client::RequestScope scope({.request_id = flags.request_id, .traceparent = flags.traceparent});
   Commands commands(flags, terminal);
   return (commands.*chosen)();
 }

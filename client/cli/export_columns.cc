@@ -1,10 +1,10 @@
 #include "client/cli/export_columns.h"
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
+#include "client/cli/npy.h"
 
 namespace evoke::cli {
 namespace {
@@ -43,27 +43,14 @@ std::string NpyHead(Column column, const std::vector<uint64_t>& shape) {
 
 absl::Status ReadNpyHead(absl::string_view bytes, Column column, size_t* head_bytes,
                          std::vector<uint64_t>* shape) {
-  const auto bad = [](absl::string_view what) { return absl::InvalidArgumentError(what); };
-  if (bytes.size() < kPrefix || !absl::StartsWith(bytes, kMagic)) return bad("is no .npy of version 1.0");
-  const size_t size = static_cast<uint8_t>(bytes[8]) + 256u * static_cast<uint8_t>(bytes[9]);
-  if (bytes.size() < kPrefix + size) return bad("is cut off in its head");
-  *head_bytes = kPrefix + size;
-  // Every writer of numbers in C order spells the text alike, but for spaces and the comma behind the shape.
-  std::string text(bytes.substr(kPrefix, size));
-  std::erase_if(text, [](char c) { return c == ' ' || c == '\n'; });
-  const std::string before =
-      absl::StrCat("{'descr':'", kColumns[column].descr, "','fortran_order':False,'shape':(");
-  const size_t end = text.find(')');
-  if (!absl::StartsWith(text, before) || end == std::string::npos) {
-    return bad(absl::StrCat("has the head ", text, ", expected ", kColumns[column].descr, " in C order"));
+  absl::StatusOr<NpyArray> array = ParseNpyHead(bytes);
+  if (!array.ok()) return array.status();
+  if (array->descr != kColumns[column].descr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("has numbers of type ", array->descr, ", expected ", kColumns[column].descr));
   }
-  shape->clear();
-  for (absl::string_view part :
-       absl::StrSplit(text.substr(before.size(), end - before.size()), ',', absl::SkipEmpty())) {
-    uint64_t extent = 0;
-    if (!absl::SimpleAtoi(part, &extent)) return bad(absl::StrCat("has the shape of ", text));
-    shape->push_back(extent);
-  }
+  *head_bytes = array->head_bytes;
+  *shape = std::move(array->shape);
   return absl::OkStatus();
 }
 

@@ -1,14 +1,12 @@
 #include "client/cli/output.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "evoke/error_details.h"
 #include "evoke/names.h"
 
@@ -16,15 +14,6 @@ namespace evoke::cli {
 namespace {
 
 using client::Name;
-
-// The shortest decimal that reads back as this float: 0.1, not 0.10000000149011612.
-double Shortest(float number) {
-  for (int digits = 6; digits < 9; ++digits) {
-    const double decimal = std::strtod(absl::StrFormat("%.*g", digits, number).c_str(), nullptr);
-    if (static_cast<float>(decimal) == number) return decimal;
-  }
-  return number;
-}
 
 template <typename T>
 void SetIfPresent(Json& json, const char* field, const std::optional<T>& value) {
@@ -81,6 +70,34 @@ void PrintMemories(const Json& memories, std::ostream& out) {
                     Cell(memory.at("epoch")), Cell(spec.at("durability")), Cell(memory.at("uid"))});
   }
   PrintAligned(rows, out);
+}
+
+// Objects that are alike: a column for each of their plain fields, and below them a table of what they have inside, each
+// line of it with the first field of whom it belongs to.
+void PrintObjects(const Json& objects, std::ostream& out) {
+  if (objects.empty()) return;
+  std::vector<Row> rows(1);
+  Json inner = Json::array();
+  for (const auto& [field, value] : objects.front().items()) {
+    if (!value.is_structured()) rows[0].push_back(absl::AsciiStrToUpper(field));
+  }
+  for (const Json& object : objects) {
+    Row& row = rows.emplace_back();
+    for (const auto& [field, value] : object.items()) {
+      if (!value.is_structured()) row.push_back(Cell(value));
+      if (!value.is_array() || value.empty() || !value.front().is_object()) continue;
+      for (const Json& part : value) {
+        Json line = {{object.begin().key(), object.begin().value()}};
+        line.update(part);
+        inner.push_back(std::move(line));
+      }
+    }
+    row.resize(rows[0].size(), "-");
+  }
+  PrintAligned(rows, out);
+  if (inner.empty()) return;
+  out << '\n';
+  PrintObjects(inner, out);
 }
 
 void PrintSnapshots(const Json& snapshots, std::ostream& out) {
@@ -225,6 +242,7 @@ Json ToJson(const absl::Status& error) {
                {"reason", details.reason},
                {"message", std::string(error.message())},
                {"metadata", details.metadata}};
+  if (!details.request_id.empty()) json["request_id"] = details.request_id;
   if (details.outcome_unknown) json["outcome_unknown"] = true;
   return {{"error", json}};
 }
@@ -240,8 +258,9 @@ void Print(const Json& value, Format format, std::ostream& out) {
   std::vector<Row> rows;
   for (auto& [field, cell] : lines) rows.push_back({field, cell});
   if (!rows.empty()) PrintAligned(rows, out);
-  for (const auto& [field, print] : {std::pair("memories", &PrintMemories), {"snapshots", &PrintSnapshots}}) {
-    if (!value.contains(field) || !value.at(field).is_array()) continue;
+  for (const auto& [field, print] : {std::pair("memories", &PrintMemories), {"snapshots", &PrintSnapshots},
+                                     {"rows", &PrintObjects}, {"values", &PrintObjects}, {"slots", &PrintObjects}}) {
+    if (!value.contains(field) || !value.at(field).is_array() || value.at(field).empty()) continue;
     if (!rows.empty()) out << '\n';
     print(value.at(field), out);
   }

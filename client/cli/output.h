@@ -27,8 +27,19 @@ Json ToJson(const client::Snapshot& snapshot);
 Json ToJson(const client::RestoreResult& restored);
 Json ToJson(const absl::Status& error);
 
+// Rows of an answer, with their neighbors if they were asked for, numbered from `first_row` on.
+Json RowsToJson(const client::QueryResult& result, uint64_t first_row);
+Json RowsToJson(const client::UpdateResult& result, uint64_t first_row);
+// With its age at `step`, which is that of the memory.
+Json ToJson(const client::Slot& slot, uint64_t step);
+// Text where it is UTF-8, else base64.
+Json ToJson(const std::vector<client::Payload>& payloads);
+
+// The shortest decimal that reads back as this float: 0.1, not 0.10000000149011612.
+double Shortest(float number);
+
 // kJson: indented, with a newline. kTable: an object as one line a field, inner fields as "spec.key_dim"; an
-// array of memories or snapshots as aligned columns, under the fields of the object that holds it.
+// array of memories, snapshots, rows, slots or values as aligned columns, under the fields of the object that holds it.
 void Print(const Json& value, Format format, std::ostream& out);
 
 }  // namespace evoke::cli

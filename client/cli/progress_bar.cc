@@ -13,7 +13,10 @@ constexpr absl::Duration kNextLine = absl::Seconds(5);
 constexpr uint64_t kWidth = 24;
 
 bool CountsRows(absl::string_view phase) {
-  return phase == "check" || phase == "export" || phase == "import";
+  for (const absl::string_view known : {"check", "export", "import", "query", "update", "scan"}) {
+    if (phase == known) return true;
+  }
+  return false;
 }
 
 std::string Amount(absl::string_view phase, uint64_t amount) {

@@ -28,7 +28,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // `done` of `total` (0: not known) bytes, or rows in the phases "check", "export" and "import".
+  // `done` of `total` (0: not known) bytes, or rows in the phases "check", "export", "import",
+  // "query", "update" and "scan".
   void Show(absl::string_view phase, uint64_t done, uint64_t total);
   // As the calls of the client take it; valid as long as this object.
   client::Progress callback();

@@ -47,6 +47,7 @@ struct Config {
   absl::Duration snapshot_every;     // of every durable memory that changes; zero: none by the clock
   uint32_t snapshot_keep = 0;        // of those, a memory
   absl::Duration drain_timeout;
+  absl::Duration slow_turn;          // turns that take as long are told in the log; zero: none are
   std::string log_level;
   std::string log_format;  // "text" or "json"
   bool die_with_parent = false;

@@ -166,6 +166,8 @@ std::vector<Option> MakeTable() {
        OneOf(EVOKE_FIELD(log_level), {"debug", "info", "warn", "error"}), true},
       {"log-format", "FORMAT", "text", "text, or json: one object a line.", false,
        OneOf(EVOKE_FIELD(log_format), {"text", "json"})},
+      {"slow-turn", "DURATION", "1s", "Turns that take as long are told in the log, with their phases; 0s: none are.", false,
+       [](const std::string& text, Config* config) { return ParseDuration(text, &config->slow_turn); }, true},
       {"die-with-parent", "", "false", "Stop when the process that started this one ends.", false,
        Switch(EVOKE_FIELD(die_with_parent))},
   };

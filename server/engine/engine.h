@@ -135,6 +135,7 @@ class Engine {
   void TakeState();
   void TakeMerged(const ProposeRequest& request, std::vector<Proposal> proposals);
   void Report(TurnWork* turn);
+  void TellIfSlow(const TurnWork& turn) const;
   ReadPoint ShardPoint() const;
   StateName NameAfter(Step step) const;
   void At(TurnEdge edge) const {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/errors.h"
 #include "server/engine/engine.h"
+#include "server/engine/slow_turns.h"
 #include "server/engine/turn_work.h"
 
 namespace evoke {
@@ -69,6 +70,7 @@ void Engine::Settle() {
     in_flight_.pop_front();
     durable_ = turn->after;
     Report(turn.get());
+    TellIfSlow(*turn);
     turn->done(absl::OkStatus());
     TurnWork* const after = in_flight_.empty() ? work_.get() : in_flight_.front().get();
     if (after == nullptr) continue;
@@ -104,9 +106,23 @@ void Engine::Fail(const absl::Status& why) {
   }
 }
 
+void Engine::TellIfSlow(const TurnWork& turn) const {
+  if (options_.slow_turns == nullptr) return;
+  const absl::Time now = clock_->Now();
+  if (!options_.slow_turns->IsSlow(now - turn.began)) return;
+  std::vector<const Task*> tasks;
+  for (const TurnWork::Item& item : turn.items) tasks.push_back(&item.task);
+  options_.slow_turns->Tell(
+      {.memory = turn.after.name.memory, .took = now - turn.began, .report = turn.report, .tasks = std::move(tasks)}, now);
+}
+
 void Engine::Report(TurnWork* turn) {
-  if (probe_ == nullptr) return;
   TurnReport& report = turn->report;
+  report.turn = turn->after.name.turn;
+  report.step = turn->after.name.step;
+  report.live_count = turn->after.live_count;
+  report.distinct_values = turn->after.distinct_values;
+  if (probe_ == nullptr) return;
   for (const TurnWork::Item& item : turn->items) {
     if (item.plan == nullptr) continue;
     const ObserveCall& call = std::get<ObserveCall>(item.task.call);
@@ -127,10 +143,6 @@ void Engine::Report(TurnWork* turn) {
                                .negative_found = result.negative_found[r] != 0});
     }
   }
-  report.turn = turn->after.name.turn;
-  report.step = turn->after.name.step;
-  report.live_count = turn->after.live_count;
-  report.distinct_values = turn->after.distinct_values;
   probe_->OnTurn(report);
 }
 

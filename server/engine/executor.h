@@ -28,6 +28,8 @@
 
 namespace evoke {
 
+class SlowTurns;
+
 // The edges of a turn's state machine: where the end of the process means one thing before and another after. In order,
 // but that a turn is applied while it is committed, and that others begin meanwhile.
 enum class TurnEdge : uint8_t {
@@ -57,6 +59,7 @@ struct EngineOptions {
   uint32_t audit_slots_per_second = 0;  // of a memory, compared with index and store in the background; 0: none
   bool ask_one_at_a_time = false;      // tests: ask shards for 1 of everything, so that second requests are exercised
   uint32_t apply_lag_turns = 0;        // tests: shards are that many turns late
+  std::shared_ptr<SlowTurns> slow_turns;  // hears of turns that take long; null: nobody does
   std::function<void(TurnEdge)> at_edge;  // simulation: hears of every edge, on the strand; else empty
 };
 

@@ -1,12 +1,11 @@
 #include "server/engine/self_audit.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/log.h"
 
 namespace evoke {
 namespace {
@@ -103,7 +102,8 @@ void SelfAudit::Take(const AuditRequest& request, const absl::Status& read, cons
 void SelfAudit::Differs(const std::string& what) {
   pass_clean_ = false;
   figures_.corrupt = what;
-  spdlog::error("memory \"{}\": {}", options_.memory, what);
+  Log(LogLevel::kError, "what is served and what is stored differ, or the index did",
+      {{LogKey::kMemory, options_.memory}, {LogKey::kDetail, what}});
 }
 
 void SelfAudit::EndPass() {

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/base/request_tag.h"
 #include "server/memory/batch_result.h"
 #include "server/memory/slot.h"
 #include "storage/ids.h"
@@ -188,6 +189,7 @@ struct Task {
   std::optional<uint64_t> epoch;        // require this epoch: FAILED_PRECONDITION / STALE_MEMORY
   uint64_t min_turn = 0;                // wait for this turn: UNAVAILABLE / BEHIND at the deadline
   uint64_t client = 0;                  // who gets a fair share of the turns: a hash of the connection
+  std::shared_ptr<const RequestTag> tag;  // for the log; null: nobody asked from outside
   std::variant<QueryCall, ObserveCall, ClearCall, ImportCall, SlotsCall, InspectCall, ReaderCall> call;
 
   absl::Time submitted;  // set by the executor

@@ -19,26 +19,9 @@
 
 #include "absl/types/span.h"
 #include "server/index/index.h"
-#include "server/index/scan_kernels.h"
+#include "server/index/key_rounding.h"
 
 namespace evoke {
-
-// Upper bounds over vectors: of the norm, and of the distance to what each is rounded to.
-class KeyRounding {
- public:
-  // Effect: the bounds hold for this vector too.
-  void Cover(SplitVector key, uint32_t dim);
-  void Cover(const KeyRounding& other);
-  double norm() const { return norm_; }
-  double lost(Rounding rounding) const {
-    return rounding == Rounding::kNone ? 0 : rounding == Rounding::kBfloat16 ? bfloat16_ : int8_;
-  }
-
- private:
-  double norm_ = 0;
-  double bfloat16_ = 0;
-  double int8_ = 0;
-};
 
 // `rows`: [want.size(), keys.dim], row-major; the best want[i] live keys of row i, in canonical order, and whether that is
 // all. Requires: `rounding` covers every live key; all rows of the matrix are finite in bfloat16. Adds to `stats`.

@@ -108,10 +108,16 @@ absl::StatusOr<Embedding> EmbeddingIn(const std::string& body) {
 
 }  // namespace
 
+RequestTag WebPage::TagOf(const HttpRequest& request) {
+  const std::vector<std::string_view> ids = request.Headers("x-request-id");
+  if (ids.size() == 1 && IsRequestId(ids[0])) return {.request_id = std::string(ids[0])};
+  return {.request_id = absl::StrCat(options_.facts.instance.substr(0, 8), "-http-", requests_.fetch_add(1) + 1)};
+}
+
 HttpResponse WebPage::Answer(const HttpRequest& request) {
   if (absl::StartsWith(request.path, "/api/")) {
     const absl::StatusOr<Json> json = Api(request);
-    return json.ok() ? JsonReply(*json) : JsonError(ForClient(*options_.shared, json.status(), "HTTP"));
+    return json.ok() ? JsonReply(*json) : JsonError(ForClient(json.status(), "HTTP", TagOf(request)));
   }
   if (request.method == "GET") {
     if (request.path == "/statusz") return Statusz();

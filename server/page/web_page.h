@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "server/base/clock.h"
+#include "server/base/request_tag.h"
 #include "server/http/http_message.h"
 #include "server/page/json_reply.h"
 #include "server/page/recent_activity.h"
@@ -44,6 +45,8 @@ class WebPage {
   HttpResponse Answer(const HttpRequest& request);
 
  private:
+  // The caller's id, or one that the log and the answer to a bug of ours share.
+  RequestTag TagOf(const HttpRequest& request);
   HttpResponse Statusz() const;
   HttpResponse Configz(const HttpRequest& request) const;
   absl::StatusOr<Json> Api(const HttpRequest& request);
@@ -53,7 +56,8 @@ class WebPage {
   const char* ServerState() const;
 
   const Options options_;
-  std::atomic<int> exploring_{0};  // a count; orders nothing
+  std::atomic<int> exploring_{0};  // counts, as the next one; they order nothing
+  std::atomic<uint64_t> requests_{0};
 };
 
 }  // namespace evoke

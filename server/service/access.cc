@@ -132,4 +132,9 @@ std::vector<std::string> NamedMemories(const google::protobuf::Message& request)
   return names;
 }
 
+bool IsDryRun(const google::protobuf::Message& request) {
+  const google::protobuf::FieldDescriptor* field = request.GetDescriptor()->FindFieldByName("dry_run");
+  return field != nullptr && request.GetReflection()->GetBool(request, field);
+}
+
 }  // namespace evoke

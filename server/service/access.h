@@ -57,5 +57,7 @@ absl::Status AuthorizeMemory(const Principal& principal, std::string_view memory
 // The names of memories in a request: of its fields of type MemoryRef, and its fields `name` and `new_name`;
 // not those that are empty. A request that names a memory in any other way must be checked by its handler.
 std::vector<std::string> NamedMemories(const google::protobuf::Message& request);
+// Whether its field `dry_run` is set.
+bool IsDryRun(const google::protobuf::Message& request);
 
 }  // namespace evoke

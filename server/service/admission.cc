@@ -1,16 +1,14 @@
 #include "server/service/admission.h"
 
 #include <grpcpp/impl/codegen/proto_utils.h>
-#include <spdlog/spdlog.h>
 
-#include <atomic>
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/service/access.h"
 
@@ -39,6 +37,7 @@ absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& 
         "request", absl::StrCat("the bytes of the request are no ", message->GetDescriptor()->full_name()));
   }
   admitted->memories = NamedMemories(*message);
+  admitted->dry_run = IsDryRun(*message);
   for (const std::string& memory : admitted->memories) {
     EVOKE_RETURN_IF_ERROR(AuthorizeMemory(*admitted->principal, memory));
   }
@@ -46,13 +45,12 @@ absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& 
   return WhyOver(DeadlineOf(context), absl::Now(), context.IsCancelled());
 }
 
-absl::Status ForClient(const ServiceContext& shared, const absl::Status& status, std::string_view method) {
+absl::Status ForClient(const absl::Status& status, std::string_view method, const RequestTag& tag) {
   if (status.code() != absl::StatusCode::kInternal && status.code() != absl::StatusCode::kUnknown) return status;
-  static std::atomic<uint64_t> count{0};
-  const std::string id = absl::StrCat(absl::BytesToHexString(shared.instance.substr(0, 4)), "-", ++count);
-  spdlog::error("{} failed, request {}: {}", method, id, status.ToString());
-  return MakeError(status.code(), absl::StrCat("internal error, request id ", id, ": ", status.message()),
-                   {.reason = "INTERNAL", .metadata = {{"request_id", id}}});
+  Log(LogLevel::kError, "call failed by a fault of the server",
+      {{LogKey::kMethod, method}, {LogKey::kRequestId, tag.request_id}, {LogKey::kDetail, status.ToString()}});
+  return MakeError(status.code(), absl::StrCat("internal error, request id ", tag.request_id, ": ", status.message()),
+                   {.reason = "INTERNAL", .metadata = {{"request_id", tag.request_id}}});
 }
 
 absl::Time DeadlineOf(const grpc::ServerContextBase& context) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/base/request_tag.h"
 #include "server/service/service_context.h"
 
 namespace evoke {
@@ -25,6 +26,7 @@ struct Method {
 struct Admitted {
   std::shared_ptr<const Principal> principal;  // null: nobody known
   std::vector<std::string> memories;           // that the request names
+  bool dry_run = false;                        // the request only asks what would be
 };
 
 // Fills `message` from the bytes. UNAUTHENTICATED or PERMISSION_DENIED for who may not call this method or name these
@@ -33,8 +35,8 @@ struct Admitted {
 absl::Status Admit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
                    const grpc::ByteBuffer& request, google::protobuf::Message* message, Admitted* admitted);
 
-// What the client is told of a failure: for a bug of ours an id, under which the log says what happened.
-absl::Status ForClient(const ServiceContext& shared, const absl::Status& status, std::string_view method);
+// What the client is told of a failure: for a bug of ours the request's id, under which the log says what happened.
+absl::Status ForClient(const absl::Status& status, std::string_view method, const RequestTag& tag);
 
 // OK while somebody waits for the answer: DEADLINE_EXCEEDED / NOT_APPLIED, or CANCELLED.
 absl::Status WhyOver(absl::Time deadline, absl::Time now, bool cancelled);

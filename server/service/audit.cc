@@ -3,11 +3,11 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
 
-#include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "server/base/log.h"
 
 namespace evoke {
 
@@ -30,7 +30,7 @@ absl::Status AuditLog::Reopen() {
     } catch (const spdlog::spdlog_ex& e) {
       return absl::InvalidArgumentError(absl::StrCat("audit-log: ", e.what()));
     }
-    logger->set_pattern("%v");
+    logger->set_formatter(MakeLineFormatter(LogFormat::kJson));
   }
   logger->flush_on(spdlog::level::info);
   MutexLock lock(&mu_);
@@ -39,21 +39,23 @@ absl::Status AuditLog::Reopen() {
 }
 
 void AuditLog::Write(const AuditEntry& entry) {
-  nlohmann::ordered_json line;
-  line["time"] = absl::FormatTime(absl::RFC3339_full, absl::Now(), absl::UTCTimeZone());
-  line["principal"] = entry.principal;
-  line["peer"] = entry.peer;
-  line["method"] = std::string(entry.method);
-  line["memory"] = entry.memory;
-  line["code"] = absl::StatusCodeToString(entry.code);
-  // JSON, so that no name that a client made up can look like a line of ours.
-  const std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  std::vector<LogField> fields = {{LogKey::kPrincipal, entry.principal},
+                                  {LogKey::kPeer, entry.peer},
+                                  {LogKey::kMethod, entry.method},
+                                  {LogKey::kMemory, entry.memory},
+                                  {LogKey::kCode, absl::StatusCodeToString(entry.code)},
+                                  {LogKey::kRequestId, entry.tag.request_id}};
+  if (entry.dry_run) fields.emplace_back(LogKey::kDryRun, true);
+  if (!entry.tag.trace_id.empty()) {
+    fields.emplace_back(LogKey::kTraceId, entry.tag.trace_id);
+    fields.emplace_back(LogKey::kSpanId, entry.tag.span_id);
+  }
   std::shared_ptr<spdlog::logger> logger;
   {
     MutexLock lock(&mu_);
     logger = logger_;
   }
-  logger->info("{}{}", path_.empty() ? "audit " : "", text);
+  LogTo(*logger, LogLevel::kInfo, "audit", fields);
 }
 
 }  // namespace evoke

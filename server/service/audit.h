@@ -1,10 +1,10 @@
 // The audit log: one line for every call that makes, empties or removes something, whatever became of it.
 //
-//   {"time":"2026-11-21T13:38:27.1Z","principal":"alice","peer":"ipv4:10.0.0.7:51034",
-//    "method":"AdminService/DeleteMemory","memory":"faces","code":"OK"}
+//   {"ts":"2026-11-21T13:38:27.104512Z","level":"info","msg":"audit","principal":"alice","peer":"ipv4:10.0.0.7:51034",
+//    "method":"AdminService/DeleteMemory","memory":"faces","code":"OK","request_id":"3f2a9c1d-17"}
 //
-// In a file of its own such a line as it is; in the log of the process behind the word "audit", at any log
-// level.
+// In a file of its own such lines whatever the log's format is; in the log of the process lines of that format, at any
+// log level.
 #pragma once
 
 #include <memory>
@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "server/base/request_tag.h"
 #include "server/base/mutex.h"
 
 namespace spdlog {
@@ -21,11 +22,13 @@ class logger;
 namespace evoke {
 
 struct AuditEntry {
-  std::string principal;  // empty: it did not get so far
-  std::string peer;
+  std::string_view principal;  // empty: it did not get so far
+  std::string_view peer;
   std::string_view method;
   std::string memory;  // what the request named, several by comma; empty: it was refused before that was read
+  bool dry_run = false;  // it only asked what would be
   absl::StatusCode code;
+  const RequestTag& tag;
 };
 
 // Thread-safe. Write blocks for the file's write, which is flushed, not synced.

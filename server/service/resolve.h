@@ -30,6 +30,7 @@ void SubmitCall(const ResolvedMemory& memory, const Rpc& rpc, Call call) {
   task.epoch = memory.requirement.epoch;
   task.min_turn = memory.requirement.min_turn;
   task.client = rpc.client();
+  if constexpr (requires { rpc.tag(); }) task.tag = rpc.tag();
   task.call = std::move(call);
   memory.executor->Submit(std::move(task));
 }

@@ -1,22 +1,22 @@
 #include "server/service/security.h"
 
-#include <spdlog/spdlog.h>
-
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 
 namespace evoke {
 namespace {
 
 void LogKept(const char* what, const absl::Status& status) {
-  spdlog::error("reload: {} stay as they were: {}", what, std::string(status.message()));
+  Log(LogLevel::kError, absl::StrCat("reload: ", what, " stay as they were"), {{LogKey::kDetail, status.message()}});
 }
 
 absl::Status Unchangeable(bool has, const char* what) {
-  return absl::InvalidArgumentError(fmt::format(
-      "{} {} given at start, and that cannot change without a restart", what, has ? "were" : "were not"));
+  return absl::InvalidArgumentError(absl::StrCat(what, has ? " were" : " were not",
+                                                 " given at start, and that cannot change without a restart"));
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ void Security::Reload(const SecurityFiles& files) {
     absl::StatusOr<TlsMaterial> material = LoadTls(files.tls);
     if (material.ok()) {
       tls_->Replace(*std::move(material));
-      spdlog::info("reload: TLS files are read");
+      Log(LogLevel::kInfo, "reload: TLS files are read");
     } else {
       LogKept("TLS files", material.status());
     }
@@ -63,7 +63,7 @@ void Security::Reload(const SecurityFiles& files) {
     if (tokens.ok()) {
       const size_t count = (*tokens)->size();
       auth_->SetTokens(*std::move(tokens));
-      spdlog::info("reload: {} tokens are read", count);
+      Log(LogLevel::kInfo, "reload: tokens are read", {{LogKey::kCount, count}});
     } else {
       LogKept("tokens", tokens.status());
     }

@@ -1,7 +1,5 @@
 #include "server/service/service_context.h"
 
-#include "absl/strings/str_join.h"
-
 namespace evoke {
 
 void CurrentLimits::Set(RequestLimits limits) {
@@ -13,18 +11,6 @@ absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(const ServiceConte
                                                               const grpc::ServerContextBase& context) {
   static const auto* const open = new Auth;
   return (shared.auth == nullptr ? open : shared.auth)->Authenticate(context);
-}
-
-void Audit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
-           const Principal* principal, const std::vector<std::string>& memories, absl::StatusCode code) {
-  if (shared.audit == nullptr) return;
-  const MethodRule* rule = RuleOf(method);
-  if (rule == nullptr || !rule->audited) return;
-  shared.audit->Write({.principal = principal == nullptr ? "" : principal->name,
-                       .peer = context.peer(),
-                       .method = method,
-                       .memory = absl::StrJoin(memories, ","),
-                       .code = code});
 }
 
 }  // namespace evoke

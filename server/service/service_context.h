@@ -82,12 +82,9 @@ struct ServiceContext {
 };
 
 // The first thing that every call does, unary or streaming: who calls? UNAUTHENTICATED. Then AuthorizeMethod
-// before the request is read, and AuthorizeMemory for each memory that it names (access.h).
+// before the request is read, and AuthorizeMemory for each memory that it names (access.h). The last: RecordCall.
 absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(const ServiceContext& shared,
                                                               const grpc::ServerContextBase& context);
-// The last: writes the call to the audit log if its method is audited. `principal` null: nobody known.
-void Audit(const ServiceContext& shared, const grpc::ServerContextBase& context, std::string_view method,
-           const Principal* principal, const std::vector<std::string>& memories, absl::StatusCode code);
 
 // UNAVAILABLE / DRAINING.
 absl::Status DrainingError();

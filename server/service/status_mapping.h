@@ -3,13 +3,15 @@
 
 #include <grpcpp/support/status.h>
 
+#include <string_view>
+
 #include "absl/status/status.h"
 
 namespace evoke {
 
 // Details are a google.rpc.Status with the same code and message, an ErrorInfo (domain "evoke"; reason and
-// metadata of the status's ErrorDetail) and, where waiting helps, a RetryInfo. A status without ErrorDetail
-// has no details.
-grpc::Status ToGrpcStatus(const absl::Status& status);
+// metadata of the status's ErrorDetail), where waiting helps a RetryInfo, and a RequestInfo with the id of the
+// request. A status without ErrorDetail, of a request without an id, has no details.
+grpc::Status ToGrpcStatus(const absl::Status& status, std::string_view request_id = {});
 
 }  // namespace evoke

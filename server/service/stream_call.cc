@@ -18,7 +18,7 @@ constexpr absl::Duration kStalledAfter = absl::Seconds(60);
 }  // namespace
 
 StreamCall::StreamCall(const Method& method, ServiceContext* shared, grpc::CallbackServerContext* context)
-    : method_(method), shared_(shared), context_(context), began_(absl::Now()), deadline_(DeadlineOf(*context)) {
+    : method_(method), shared_(shared), context_(context), began_(absl::Now()), deadline_(DeadlineOf(*context)), tag_(TakeTag(*shared, context)) {
   if (method_.mutates) shared_->mutations.Begin();
 }
 
@@ -33,7 +33,7 @@ void StreamCall::Refuse(const absl::Status& status, std::string_view memory) {
     const std::optional<ErrorDetail> detail = DetailOf(status);
     shared_->observer->OnRefused(memory, detail ? detail->reason : "INTERNAL");
   }
-  Conclude(ForClient(*shared_, status, method_.name));
+  Conclude(ForClient(status, method_.name, *tag_));
 }
 
 void StreamCall::Run(std::function<absl::Status()> work) {
@@ -50,7 +50,7 @@ void StreamCall::Run(std::function<absl::Status()> work) {
     // Work that was given up says CANCELLED; why, is known here.
     if (const absl::Status why = GoingOn(); absl::IsCancelled(status) && !why.ok()) status = why;
     shared_->open_calls.fetch_sub(1);
-    Conclude(ForClient(*shared_, status, method_.name));
+    Conclude(ForClient(status, method_.name, *tag_));
   });
 }
 
@@ -105,12 +105,11 @@ void StreamCall::Conclude(const absl::Status& status) {
     MutexLock lock(&mu_);
     while (writing_) changed_.Wait(&mu_);
   }
-  if (shared_->observer != nullptr) shared_->observer->OnCall(method_.name, status.code(), absl::Now() - began_);
-  Audit(*shared_, *context_, method_.name, admitted_.principal.get(), admitted_.memories, status.code());
+  RecordCall(*shared_, *context_, {method_.name, admitted_, *tag_, status, absl::Now() - began_});
   // After Finish this object may be gone at any moment, and after End the services may.
   ServiceContext* const shared = shared_;
   const bool mutates = method_.mutates;
-  Finish(ToGrpcStatus(status));
+  Finish(ToGrpcStatus(status, tag_->request_id));
   if (mutates) shared->mutations.End();
 }
 

@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
-#include "server/service/admission.h"
+#include "server/service/call_record.h"
 #include "server/service/service_context.h"
 
 namespace evoke {
@@ -58,6 +58,7 @@ class StreamCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   grpc::CallbackServerContext* const context_;  // valid until Finish
   const absl::Time began_;
   const absl::Time deadline_;
+  const std::shared_ptr<const RequestTag> tag_;
   Admitted admitted_;
   grpc::ByteBuffer buffer_;  // of the write under way
 

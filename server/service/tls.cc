@@ -5,7 +5,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <fstream>
@@ -14,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 
 namespace evoke {
@@ -52,9 +52,9 @@ absl::StatusOr<Certificate> ParseCertificate(const char* what, const std::string
   if (certificate == nullptr)
     return absl::InvalidArgumentError(absl::StrCat(what, ": ", path, " has no certificate in PEM"));
   if (X509_cmp_current_time(X509_get0_notAfter(certificate.get())) < 0)
-    spdlog::warn("{}: the certificate in {} has expired", what, path);
+    Log(LogLevel::kWarn, absl::StrCat(what, ": the certificate has expired"), {{LogKey::kFile, path}});
   if (X509_cmp_current_time(X509_get0_notBefore(certificate.get())) > 0)
-    spdlog::warn("{}: the certificate in {} is not valid yet", what, path);
+    Log(LogLevel::kWarn, absl::StrCat(what, ": the certificate is not valid yet"), {{LogKey::kFile, path}});
   return certificate;
 }
 
@@ -103,7 +103,7 @@ absl::StatusOr<TlsMaterial> LoadTls(const TlsFiles& files) {
         absl::StrCat("tls-key: ", files.key, " is not the key of the certificate in ", files.certificate));
   struct stat found;
   if (stat(files.key.c_str(), &found) == 0 && (found.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-    spdlog::warn("tls-key: others than its owner can reach {}; chmod 600 it", files.key);
+    Log(LogLevel::kWarn, "tls-key: others than its owner can reach the file; chmod 600 it", {{LogKey::kFile, files.key}});
   if (!files.client_ca.empty()) {
     EVOKE_ASSIGN_OR_RETURN(material.client_ca, Read("tls-client-ca", files.client_ca));
     EVOKE_RETURN_IF_ERROR(ParseCertificate("tls-client-ca", files.client_ca, material.client_ca).status());

@@ -1,7 +1,6 @@
 #include "server/service/tokens.h"
 
 #include <openssl/crypto.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "server/base/log.h"
 
 namespace evoke {
 namespace {
@@ -72,7 +72,8 @@ absl::StatusOr<std::shared_ptr<const TokenTable>> TokenTable::Load(const std::st
     return absl::InvalidArgumentError(absl::StrCat("tokens: ", file, " cannot be read, or is empty"));
   struct stat found;
   if (stat(file.c_str(), &found) == 0 && (found.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    spdlog::warn("tokens: others than its owner can write {}, and so make themselves admin", file);
+    Log(LogLevel::kWarn, "tokens: others than its owner can write the file, and so make themselves admin",
+        {{LogKey::kFile, file}});
   return Parse(text.str(), file);
 }
 

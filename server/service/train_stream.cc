@@ -30,7 +30,8 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
         stream_(stream),
         window_(shared->engine.max_unacknowledged),
         deadline_(DeadlineOf(*context)),
-        client_(absl::HashOf(context->peer())) {}
+        client_(absl::HashOf(context->peer())),
+        tag_(TakeTag(*shared, context)) {}
 
   void Begin() {
     // A stream of nobody known is not kept open to wait for its first request.
@@ -80,6 +81,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   // For SubmitCall.
   absl::Time deadline() const { return deadline_; }
   uint64_t client() const { return client_; }
+  const std::shared_ptr<const RequestTag>& tag() const { return tag_; }
   std::function<bool()> cancelled() const {
     return [flag = cancelled_] { return flag->load(std::memory_order_relaxed); };
   }
@@ -89,6 +91,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
  private:
   struct Item {
     absl::Time began;
+    Admitted admitted;  // of whoever reads it, and then of whoever answers it
     std::optional<absl::StatusOr<std::string>> answer;
   };
   enum class Start { kNothing, kRead, kWrite, kFinish };
@@ -111,7 +114,7 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     const std::shared_ptr<Item> item = AddItem();
     std::string_view memory;
     ResolvedMemory resolved;
-    absl::StatusOr<ObserveCall> call = ToCall(&resolved, &memory);
+    absl::StatusOr<ObserveCall> call = ToCall(item.get(), &resolved, &memory);
     read_buffer.Clear();
     if (call.ok()) {
       call->done = [flow = shared_from_this(), item](absl::StatusOr<std::string> stored) {
@@ -124,15 +127,9 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
     Answer(item, call.status());
   }
 
-  absl::StatusOr<ObserveCall> ToCall(ResolvedMemory* resolved, std::string_view* memory) {
+  absl::StatusOr<ObserveCall> ToCall(Item* item, ResolvedMemory* resolved, std::string_view* memory) {
     v1::TrainStepRequest request;
-    Admitted admitted;
-    const absl::Status status = Admit(*shared_, *context_, method_.name, read_buffer, &request, &admitted);
-    {
-      MutexLock lock(&mu_);
-      admitted_ = std::move(admitted);
-    }
-    EVOKE_RETURN_IF_ERROR(status);
+    EVOKE_RETURN_IF_ERROR(Admit(*shared_, *context_, method_.name, read_buffer, &request, &item->admitted));
     EVOKE_ASSIGN_OR_RETURN(*resolved, Resolve(*shared_, request.memory()));
     const Executor& executor = *resolved->executor;
     *memory = executor.name();
@@ -148,9 +145,8 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   }
 
   void Answer(const std::shared_ptr<Item>& item, absl::StatusOr<std::string> answer) {
-    if (!answer.ok()) answer = ForClient(*shared_, answer.status(), method_.name);
-    if (shared_->observer != nullptr)
-      shared_->observer->OnCall(method_.name, answer.status().code(), absl::Now() - item->began);
+    if (!answer.ok()) answer = ForClient(answer.status(), method_.name, *tag_);
+    RecordRequest(*shared_, {method_.name, item->admitted, *tag_, answer.status(), absl::Now() - item->began});
     bool nobody_waits;
     {
       MutexLock lock(&mu_);
@@ -215,13 +211,11 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
         size_t answered = 0;  // the others end when they are
         for (const auto& item : items_) answered += item->answer.has_value();
         items_.clear();
-        const Admitted admitted = admitted_;
         mu_.Unlock();
         shared_->streams.Remove(registered_);
-        Audit(*shared_, *context_, method_.name, admitted.principal.get(), admitted.memories, end.code());
         // From Finish on the reactor may be gone, and after End the services may.
         ServiceContext* const shared = shared_;
-        stream_->Finish(ToGrpcStatus(end));
+        stream_->Finish(ToGrpcStatus(end, tag_->request_id));
         for (size_t i = 0; i < answered; ++i) shared->mutations.End();
         break;
       }
@@ -236,11 +230,11 @@ class TrainStream::Flow : public std::enable_shared_from_this<Flow> {
   const size_t window_;
   const absl::Time deadline_;
   const uint64_t client_;
+  const std::shared_ptr<const RequestTag> tag_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);  // a hint
   uint64_t registered_ = 0;
 
   Mutex mu_;
-  Admitted admitted_ ABSL_GUARDED_BY(mu_);  // of the last request
   std::deque<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // whose reply is not handed over; the oldest first
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;  // the first item

@@ -16,7 +16,7 @@
 
 #include <memory>
 
-#include "server/service/admission.h"
+#include "server/service/call_record.h"
 #include "server/service/service_context.h"
 
 namespace evoke {

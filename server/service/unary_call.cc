@@ -53,6 +53,7 @@ UnaryCall::UnaryCall(const Method& method, ServiceContext* shared, grpc::Callbac
       began_(absl::Now()),
       deadline_(DeadlineOf(*context)),
       client_(absl::HashOf(context->peer())),
+      tag_(TakeTag(*shared, context)),
       cancelled_(std::make_shared<std::atomic<bool>>(false)) {
   if (method_.mutates) shared_->mutations.Begin();
 }
@@ -78,7 +79,7 @@ void UnaryCall::ReplyStored(std::string bytes) {
   Conclude(absl::OkStatus());
 }
 
-void UnaryCall::Fail(const absl::Status& status) { Conclude(ForClient(*shared_, status, method_.name)); }
+void UnaryCall::Fail(const absl::Status& status) { Conclude(ForClient(status, method_.name, *tag_)); }
 
 void UnaryCall::Refuse(const absl::Status& status, std::string_view memory) {
   if (shared_->observer != nullptr) {
@@ -93,10 +94,8 @@ std::function<bool()> UnaryCall::cancelled() const {
 }
 
 void UnaryCall::Conclude(const absl::Status& status) {
-  const grpc::Status wire = ToGrpcStatus(status);
-  if (shared_->observer != nullptr)
-    shared_->observer->OnCall(method_.name, status.code(), absl::Now() - began_);
-  Audit(*shared_, *context_, method_.name, admitted_.principal.get(), admitted_.memories, status.code());
+  const grpc::Status wire = ToGrpcStatus(status, tag_->request_id);
+  RecordCall(*shared_, *context_, {method_.name, admitted_, *tag_, status, absl::Now() - began_});
   // After Finish this object may be gone at any moment, and after End the services may.
   ServiceContext* const shared = shared_;
   const bool mutates = method_.mutates;

@@ -20,7 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/task.h"
-#include "server/service/admission.h"
+#include "server/service/call_record.h"
 #include "server/service/service_context.h"
 
 namespace evoke {
@@ -49,6 +49,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // Who calls. Requires: Parse returned true.
   const Principal& principal() const { return *admitted_.principal; }
   absl::Time deadline() const { return deadline_; }
+  const std::shared_ptr<const RequestTag>& tag() const { return tag_; }
   // Who asks, for fair shares: the connection that it came by, hashed. Differs from process to process.
   uint64_t client() const { return client_; }
   // True once nobody waits for the answer any more. May outlive the call.
@@ -67,6 +68,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   const absl::Time began_;
   const absl::Time deadline_;
   const uint64_t client_;
+  const std::shared_ptr<const RequestTag> tag_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
   Admitted admitted_;  // by Parse
 };

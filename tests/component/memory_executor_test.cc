@@ -1,5 +1,10 @@
-// What happens when a commit fails or the disk refuses, who shares a mailbox, and the audit: the memory without gRPC.
+// What happens when a commit fails or the disk refuses, who shares a mailbox, slow turns, and the audit: the memory
+// without gRPC.
+#include <nlohmann/json.hpp>
+
+#include "server/engine/slow_turns.h"
 #include "tests/component/memory_executor_fixture.h"
+#include "tests/testing/log_capture.h"
 
 namespace evoke::testing {
 namespace {
@@ -178,6 +183,34 @@ TEST_F(MemoryExecutorTest, AGreedyClientIsRefusedBeforeAPoliteOneIs) {
   executor->Submit(std::move(task));
   faults->commits_wait = false;
   EXPECT_EQ(polite.Reason(), "OK");
+}
+
+// --- slow turns ----------------------------------------------------------------------------------------------------
+
+TEST_F(MemoryExecutorTest, ATurnWhoseCommitTakesLongIsToldWithItsPhasesAndTheRequestsInIt) {
+  const LogCapture log;
+  Start({.shards = 1, .slow_turns = std::make_shared<SlowTurns>(absl::Seconds(1))});
+  EXPECT_EQ(Train(1, 1), "turn 1");
+  faults->commits_wait = true;
+  Answer<std::string> answer;
+  Task task = Observe(2, 2, &answer);
+  task.tag = std::make_shared<RequestTag>(RequestTag{.request_id = "order-66", .trace_id = "", .span_id = ""});
+  executor->Submit(std::move(task));
+  while (faults->commits == 1) std::this_thread::yield();
+  clock.Advance(absl::Seconds(5));
+  faults->commits_wait = false;
+  EXPECT_EQ(*answer.Wait(), "turn 2");
+  Close();
+
+  const nlohmann::json line = nlohmann::json::parse(log.text());  // the only one
+  EXPECT_EQ(line["msg"], "slow turn");
+  EXPECT_EQ(line["memory"], "m");
+  EXPECT_EQ(line["turn"], 2);
+  EXPECT_EQ(line["seconds"], 5.0);
+  EXPECT_EQ(line["commit_seconds"], 5.0);
+  EXPECT_EQ(line["propose_seconds"], 0.0);
+  EXPECT_EQ(line["request_ids"], nlohmann::json({"order-66"}));
+  EXPECT_EQ(line["mutations"].size(), 1u);
 }
 
 // --- audit ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
@@ -23,6 +24,7 @@
 #include "server/service/listen.h"
 #include "server/service/memory_service.h"
 #include "tests/component/fake_catalog.h"
+#include "tests/testing/log_capture.h"
 
 namespace evoke {
 namespace {
@@ -68,6 +70,12 @@ std::string CodeAndReason(const grpc::Status& status) {
   google::rpc::ErrorInfo info;
   if (details.details_size() > 0) details.details(0).UnpackTo(&info);
   return absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code())) + "/" + info.reason();
+}
+
+// What the reply's first metadata has under `key`; empty: nothing.
+std::string ToldAs(const grpc::ClientContext& context, const std::string& key) {
+  const auto found = context.GetServerInitialMetadata().find(key);
+  return found == context.GetServerInitialMetadata().end() ? "" : std::string(found->second.data(), found->second.size());
 }
 
 class RpcLayerTest : public ::testing::Test {
@@ -310,12 +318,82 @@ TEST_F(RpcLayerTest, ARequestThatIsTooLargeNamesBothNumbers) {
   EXPECT_THAT(status.error_message(), HasSubstr("1048581, the limit is 1048576"));
 }
 
-TEST_F(RpcLayerTest, OurBugsCarryARequestId) {
+TEST_F(RpcLayerTest, TheNamesOfARequestComeBackAndGoOnToItsTask) {
+  RequestTag tag;
+  faces_->on_submit = [&](Task task) {
+    tag = *task.tag;
+    task.Fail(MakeError(absl::StatusCode::kAborted, "right", {.reason = "RIGHT"}));
+  };
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "order-66");
+  context.AddMetadata("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  v1::QueryResponse response;
+  const grpc::Status status = memory_->Query(&context, OneRowQuery(), &response);
+  EXPECT_EQ(tag.request_id, "order-66");
+  EXPECT_EQ(tag.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+  EXPECT_EQ(tag.span_id, "00f067aa0ba902b7");
+  EXPECT_EQ(ToldAs(context, "x-request-id"), "order-66");
+  EXPECT_EQ(ToldAs(context, "traceparent"), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  google::rpc::RequestInfo info;
+  ASSERT_TRUE(details.details(details.details_size() - 1).UnpackTo(&info));
+  EXPECT_EQ(info.request_id(), "order-66");
+}
+
+TEST_F(RpcLayerTest, NamesThatAreNoneAreReplacedAndRefuseNobody) {
+  RequestTag tag;
+  faces_->on_submit = [&](Task task) {
+    tag = *task.tag;
+    task.Fail(MakeError(absl::StatusCode::kAborted, "right", {.reason = "RIGHT"}));
+  };
+  for (const std::vector<std::string>& ids :
+       {std::vector<std::string>{}, {"two words"}, {std::string(129, 'x')}, {"one", "two"}}) {
+    grpc::ClientContext context;
+    for (const std::string& id : ids) context.AddMetadata("x-request-id", id);
+    context.AddMetadata("traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01");
+    v1::QueryResponse response;
+    EXPECT_EQ(CodeAndReason(memory_->Query(&context, OneRowQuery(), &response)), "ABORTED/RIGHT");
+    EXPECT_THAT(tag.request_id, ::testing::StartsWith("696e7374-"));  // the instance begins with "inst"
+    EXPECT_EQ(tag.trace_id, "");
+    EXPECT_EQ(ToldAs(context, "x-request-id"), tag.request_id);
+    EXPECT_EQ(ToldAs(context, "traceparent"), "");
+  }
+}
+
+TEST_F(RpcLayerTest, ACallIsALineAtTheLevelDebugAndNothingAtAnyOther) {
+  for (const LogLevel level : {LogLevel::kInfo, LogLevel::kDebug}) {
+    const testing::LogCapture log(level);
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", "order-66");
+    v1::QueryRequest request = OneRowQuery();
+    request.mutable_memory()->set_name("no\nsuch");
+    v1::QueryResponse response;
+    EXPECT_EQ(CodeAndReason(memory_->Query(&context, request, &response)), "NOT_FOUND/MEMORY_NOT_FOUND");
+    if (level == LogLevel::kInfo) {
+      EXPECT_EQ(log.text(), "");
+      continue;
+    }
+    const nlohmann::json line = nlohmann::json::parse(log.LineWith("\"msg\":\"call\""));
+    EXPECT_EQ(line["method"], "MemoryService/Query");
+    EXPECT_EQ(line["memory"], "no\nsuch");
+    EXPECT_EQ(line["code"], "NOT_FOUND");
+    EXPECT_EQ(line["reason"], "MEMORY_NOT_FOUND");
+    EXPECT_EQ(line["request_id"], "order-66");
+    EXPECT_GE(line["seconds"], 0.0);
+  }
+}
+
+TEST_F(RpcLayerTest, OurBugsCarryARequestIdUnderWhichTheLogHasMore) {
+  const testing::LogCapture log(LogLevel::kError);
   grpc::ClientContext context;
   v1::QueryResponse response;
   const grpc::Status status = memory_->Query(&context, OneRowQuery(), &response);
   EXPECT_EQ(CodeAndReason(status), "INTERNAL/INTERNAL");
   EXPECT_THAT(status.error_message(), HasSubstr("request id 696e7374-"));  // the instance begins with "inst"
+  const nlohmann::json line = nlohmann::json::parse(log.text());
+  EXPECT_THAT(status.error_message(), HasSubstr("request id " + std::string(line["request_id"]) + ":"));
+  EXPECT_EQ(line["method"], "MemoryService/Query");
 }
 
 TEST_F(RpcLayerTest, DrainingRefusesMutationsAndAnswersReads) {

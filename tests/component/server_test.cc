@@ -137,6 +137,17 @@ class ServerTest : public ::testing::Test {
   v1::TrainStepResponse TrainStep(const v1::TrainStepRequest& request, grpc::Status* status = nullptr) {
     return Memory(&v1::MemoryService::StubInterface::TrainStep, request, status);
   }
+  // Of a call that answers with a stream: how it ended, and its last message.
+  template <typename Request, typename Response>
+  grpc::Status LastOf(std::unique_ptr<grpc::ClientReader<Response>> (v1::AdminService::Stub::*method)(
+                          grpc::ClientContext*, const Request&),
+                      const Request& request, Response* last) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    const auto reader = (admin_.get()->*method)(&context, request);
+    for (Response message; reader->Read(&message);) *last = message;
+    return reader->Finish();
+  }
   v1::StateHashResponse StateHash() {
     v1::StateHashRequest request;
     request.mutable_memory()->set_name("faces");
@@ -218,6 +229,40 @@ TEST_F(ServerTest, UpdateGetSlotsAndClearGoRoundTrip) {
   update.mutable_mutation()->set_number(2);
   Memory(&v1::MemoryService::StubInterface::Update, update, &status);
   EXPECT_EQ(CodeAndReason(status), "INVALID_ARGUMENT/STEP_REUSED");
+}
+
+TEST_F(ServerTest, ARestoreThatRequiresAnEpochThatIsOverIsRefusedAndChangesNothing) {
+  Start();
+  Create("faces");
+  TrainStep(Step({1, 0}, {7}, 1));
+  v1::CreateSnapshotRequest make;
+  make.mutable_memory()->set_name("faces");
+  v1::CreateSnapshotResponse made;
+  ASSERT_TRUE(LastOf(&v1::AdminService::Stub::CreateSnapshot, make, &made).ok());
+  v1::ClearMemoryRequest clear;
+  clear.mutable_memory()->set_name("faces");
+  *clear.mutable_mutation() = Step({}, {}, 2).mutation();
+  Admin(&v1::AdminService::StubInterface::ClearMemory, clear);
+  TrainStep(Step({0, 1}, {8}, 3));
+  const v1::StateHashResponse before = StateHash();
+  ASSERT_EQ(before.header().epoch(), 2u);
+
+  // What a retry of a restore says whose first attempt was done: others have written since.
+  v1::RestoreSnapshotRequest restore;
+  restore.mutable_memory()->set_name("faces");
+  restore.mutable_memory()->set_epoch(1);
+  restore.set_id(made.snapshot().id());
+  v1::RestoreSnapshotResponse restored;
+  const grpc::Status refused = LastOf(&v1::AdminService::Stub::RestoreSnapshot, restore, &restored);
+  EXPECT_EQ(CodeAndReason(refused), "FAILED_PRECONDITION/STALE_MEMORY");
+  EXPECT_THAT(refused.error_message(), HasSubstr("is at epoch 2, the request requires 1"));
+  EXPECT_EQ(StateHash().SerializeAsString(), before.SerializeAsString());
+  EXPECT_EQ(TrainStep(Step({1, 1}, {9}, 4)).header().step(), 3u) << "its sessions go on";
+
+  restore.mutable_memory()->set_epoch(2);
+  ASSERT_TRUE(LastOf(&v1::AdminService::Stub::RestoreSnapshot, restore, &restored).ok());
+  EXPECT_EQ(restored.header().epoch(), 3u);
+  EXPECT_EQ(StateHash().state_hash(), made.snapshot().token().state_hash());
 }
 
 TEST_F(ServerTest, ARetryIsAnsweredWithTheStoredReplyAlsoAfterARestart) {

@@ -12,6 +12,7 @@
 #include "server/service/listen.h"
 #include "server/service/memory_service.h"
 #include "tests/component/fake_catalog.h"
+#include "tests/testing/log_capture.h"
 
 namespace evoke {
 namespace {
@@ -60,6 +61,7 @@ class TrainStreamTest : public ::testing::Test {
     server_ = std::move(listening->server);
     channel_ = grpc::CreateChannel(listening->addresses[0], grpc::InsecureChannelCredentials());
     stub_ = v1::MemoryService::NewStub(channel_);
+    client_.AddMetadata("x-request-id", "stream-1");
     stream_ = stub_->TrainStream(&client_);
   }
   void TearDown() override {
@@ -132,6 +134,28 @@ class TrainStreamTest : public ::testing::Test {
   grpc::ClientContext client_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::TrainStepRequest, v1::TrainStepResponse>> stream_;
 };
+
+TEST_F(TrainStreamTest, EveryRequestGoesByTheNameOfItsStreamAndIsALineOfItsOwnAtTheLevelDebug) {
+  const testing::LogCapture log;
+  ASSERT_TRUE(stream_->Write(Step(1)));
+  ASSERT_TRUE(stream_->Write(Step(2)));
+  AwaitSubmitted(2);
+  {
+    MutexLock lock(&mu_);
+    for (const Task& task : tasks_) EXPECT_EQ(task.tag->request_id, "stream-1");
+  }
+  Answer(0);
+  EXPECT_EQ(ReadTurn(), 1u);
+  EXPECT_EQ(client_.GetServerInitialMetadata().find("x-request-id")->second, "stream-1");
+  Refuse(1);
+  EXPECT_EQ(End(), "MAILBOX_FULL");
+  const std::string first = log.LineWith("\"code\":\"OK\""), second = log.LineWith("\"reason\":\"MAILBOX_FULL\"");
+  for (const std::string& line : {first, second}) {
+    EXPECT_NE(line.find("\"method\":\"MemoryService/TrainStream\""), std::string::npos) << line;
+    EXPECT_NE(line.find("\"request_id\":\"stream-1\""), std::string::npos) << line;
+    EXPECT_NE(line.find("\"memory\":\"faces\""), std::string::npos) << line;
+  }
+}
 
 TEST_F(TrainStreamTest, RepliesComeInTheOrderOfTheRequestsWhateverIsAnsweredFirst) {
   for (uint64_t n = 1; n <= 3; ++n) stream_->Write(Step(n));

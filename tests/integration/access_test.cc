@@ -226,14 +226,14 @@ TEST_F(AccessTest, SighupSwapsTokensWhileCallsRunWithoutAnError) {
   };
   for (int round = 0; round < 5; ++round) {
     WriteTokens(Line("admin", "admin", "*") + Line("new", "reader", "*"));
-    Reload("2 tokens are read");
+    Reload("tokens are read count=2");
     EXPECT_EQ(code("new"), "OK");
     EXPECT_EQ(code("alice"), "UNAUTHENTICATED/UNAUTHENTICATED");
     WriteTokens(Line("admin", "admin", "*") + "new reader *\n");
     Reload(absl::StrCat(folder_.File("tokens"), ":2: has 3 fields"));
     EXPECT_EQ(code("new"), "OK") << "a wrong file changes nothing";
     WriteTokens(Line("admin", "admin", "*") + Line("alice", "reader", "*") + Line("x", "reader", "*"));
-    Reload("3 tokens are read");
+    Reload("tokens are read count=3");
     EXPECT_EQ(code("new"), "UNAUTHENTICATED/UNAUTHENTICATED");
     EXPECT_EQ(code("alice"), "OK");
   }
@@ -267,6 +267,10 @@ TEST_F(AccessTest, CallsThatChangeWhatThereIsAreOnRecordAlsoWhenRefused) {
   v1::CreateMemoryResponse created;
   create.set_name("line\n\"break");  // what a client makes up cannot make up a line
   As("admin").Call(&v1::AdminService::Stub::CreateMemory, create, &created);
+  create.set_name("planned");
+  create.set_dry_run(true);
+  *create.mutable_spec() = Spec();
+  As("admin").Call(&v1::AdminService::Stub::CreateMemory, create, &created);
   std::filesystem::rename(audit_path(), audit_path() + ".1");
   Reload("tokens are read");
   v1::ListMemoriesResponse list;
@@ -279,14 +283,17 @@ TEST_F(AccessTest, CallsThatChangeWhatThereIsAreOnRecordAlsoWhenRefused) {
   for (const std::string& line : lines) {
     const auto json = nlohmann::json::parse(line);
     EXPECT_THAT(std::string(json.at("peer")), StartsWith("unix:"));
-    EXPECT_THAT(std::string(json.at("time")), HasSubstr("T"));
+    EXPECT_THAT(std::string(json.at("ts")), HasSubstr("T"));
+    EXPECT_THAT(std::string(json.at("request_id")), Not(IsEmpty()));
     found.push_back(absl::StrCat(std::string(json.at("principal")), " ", std::string(json.at("method")), " ",
-                                 std::string(json.at("memory")), " ", std::string(json.at("code"))));
+                                 std::string(json.at("memory")), " ", std::string(json.at("code")),
+                                 json.contains("dry_run") ? " dry run" : ""));
   }
   EXPECT_THAT(found, ElementsAre("alice AdminService/CreateMemory faces OK",
                                  "alice AdminService/DeleteMemory  PERMISSION_DENIED",
                                  " AdminService/DeleteMemory  UNAUTHENTICATED",
                                  "admin AdminService/CreateMemory line\n\"break INVALID_ARGUMENT",
+                                 "admin AdminService/CreateMemory planned OK dry run",
                                  "admin AdminService/DeleteMemory faces OK"));
   EXPECT_EQ(AuditLines().size(), 1u) << "the new file has what came after the move";
 }
@@ -327,8 +334,7 @@ TEST(AccessStartTest, WithoutAFileTheAuditLinesAreInTheLogAtAnyLevel) {
   ServerProcess server({"--log-level", "error"});
   server.Start();
   RawClient(server.address()).Create("faces", Spec());
-  EXPECT_THAT(server.Log(), AllOf(HasSubstr(" audit {"), HasSubstr("\"principal\":\"anonymous\""),
-                                  HasSubstr("\"memory\":\"faces\",\"code\":\"OK\"")));
+  EXPECT_THAT(server.Log(), AllOf(HasSubstr(" I audit principal=anonymous peer="), HasSubstr(" memory=faces code=OK ")));
 }
 
 }  // namespace

@@ -51,14 +51,14 @@ TEST(ProcessDiskTest, WhenItIsFullReadsGoOnAndTheTrainerGoesOnWhenThereIsRoomAga
   const v1::StatusResponse status = StatusOf(server);
   ASSERT_EQ(status.alarms_size(), 1);
   EXPECT_EQ(status.alarms(0).name() + " " + status.alarms(0).memory(), "disk m");
-  EXPECT_THAT(server.Log(), HasSubstr("alarm disk of memory m: "));
+  EXPECT_THAT(server.Log(), HasSubstr(" E alarm alarm=disk memory=m detail="));
 
   server.faults().free_bytes = FaultControl::kUnlimited;
   trainer.StepUntilOk();
   for (int i = 0; i < 10; ++i) trainer.StepUntilOk();
   EXPECT_EQ(server.Metric(kDiskAlarm), std::string(kDiskAlarm) + " 0\n");
   EXPECT_EQ(StatusOf(server).alarms_size(), 0);
-  EXPECT_THAT(server.Log(), HasSubstr("alarm disk of memory m is over"));
+  EXPECT_THAT(server.Log(), HasSubstr(" I alarm is over alarm=disk memory=m"));
   EXPECT_EQ(CreateAnother(server, v1::DURABILITY_FSYNC), "OK");
   server.LosePower();
   server.Start();

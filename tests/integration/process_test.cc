@@ -350,7 +350,7 @@ TEST(ReloadTest, SighupTakesOverLimitsAndLogLevelAndNamesWhatNeedsARestart) {
     server.Signal(SIGHUP);
     EXPECT_TRUE(Eventually([&] { return server.Log().find(until_log_has, before) != std::string::npos; }));
   };
-  reload("max-rows = 7\nmailbox-rows = 65\nlog-level = \"info\"\n", "mailbox-rows has changed");
+  reload("max-rows = 7\nmailbox-rows = 65\nlog-level = \"info\"\n", "takes effect at the next start option=mailbox-rows");
   EXPECT_TRUE(Eventually([&] { return client->Status()->limits.max_rows == 7; }));
   EXPECT_EQ(client->Status()->limits.mailbox_rows, 64u);
   const std::vector<float> x(16, 1);

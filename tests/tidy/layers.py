@@ -47,6 +47,7 @@ LIBRARY_HOMES = [
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
     ("OpenSSL", ["openssl/*"], ["server/service/tls.cc", "server/service/tokens.*", "storage/sha256.cc", "client/cli/digest.cc", "tests/*"]),
+    ("spdlog", ["spdlog/*"], ["server/base/log.cc", "server/service/audit.cc", "tests/*"]),
     ("libzip", ["zip.h"], ["client/cli/export_*", "tests/*"]),
     ("toml++", ["toml++/*"], ["server/config/toml.h"]),
     ("libcurl", ["curl/*"], ["client/load/http_get.cc"]),

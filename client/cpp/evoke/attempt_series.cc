@@ -20,6 +20,8 @@ Connection::Stubs& AttemptSeries::Begin(grpc::ClientContext* context) {
   }
   token_ = connection_.token_->Header();
   if (!token_.empty()) context->AddMetadata("authorization", token_);
+  context->AddMetadata("x-request-id", names_.request_id);
+  if (!names_.traceparent.empty()) context->AddMetadata("traceparent", names_.traceparent);
   ++attempts_;
   return connection_.stubs_[index_];
 }
@@ -45,9 +47,11 @@ absl::Status AttemptSeries::Explain(absl::string_view what, const absl::Status& 
   absl::Status result(
       status.code(),
       absl::StrCat(what, " at ", connection_.stubs_[index_].address,
-                   attempts_ > 1 ? absl::StrCat(", attempt ", attempts_) : "", ": ", status.message()));
+                   attempts_ > 1 ? absl::StrCat(", attempt ", attempts_) : "", ", request ", names_.request_id, ": ",
+                   status.message()));
   ErrorDetails details = GetErrorDetails(status);
   details.attempts = attempts_;
+  details.request_id = names_.request_id;
   SetErrorDetails(details, &result);
   return result;
 }

@@ -24,9 +24,9 @@ class AttemptSeries {
  public:
   explicit AttemptSeries(Connection& connection, absl::Time deadline,
                          Connection::AttemptTime attempt_time = Connection::AttemptTime::kLimited)
-      : connection_(connection), deadline_(deadline), attempt_time_(attempt_time) {}
+      : connection_(connection), deadline_(deadline), attempt_time_(attempt_time), names_(connection.NamesOfCall()) {}
 
-  // Where the next attempt goes. `context`, a fresh one, gets its deadline and the token.
+  // Where the next attempt goes. `context`, a fresh one, gets its deadline, the token, and what the call is called (request_scope.h).
   Connection::Stubs& Begin(grpc::ClientContext* context);
 
   // How long to wait before the next attempt; nullopt: the call is over. Requires: an error.
@@ -46,6 +46,7 @@ class AttemptSeries {
   Connection& connection_;
   absl::Time deadline_;
   const Connection::AttemptTime attempt_time_;
+  const RequestNames names_;
   int attempts_ = 0;       // that count: not those with a token that was out of date
   size_t index_ = 0;       // of the stubs of the last attempt
   std::string token_;      // of the last attempt

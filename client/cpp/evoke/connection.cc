@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "evoke/attempt_series.h"
 #include "evoke/error_details.h"
+#include "evoke/id128.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -103,7 +104,7 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::Create(ClientOptions opt
 
 Connection::Connection(ClientOptions options, std::unique_ptr<TokenSource> token,
                        const std::vector<std::shared_ptr<grpc::ChannelCredentials>>& credentials)
-    : options_(std::move(options)), token_(std::move(token)), in_flight_(std::make_shared<InFlight>(options_.max_async_calls)) {
+    : options_(std::move(options)), token_(std::move(token)), id_prefix_(Id128::Random().ToHex().substr(0, 16)), in_flight_(std::make_shared<InFlight>(options_.max_async_calls)) {
   for (size_t i = 0; i < options_.addresses.size(); ++i) {
     const std::string& address = options_.addresses[i];
     const std::shared_ptr<grpc::Channel> channel = OpenChannel(address, options_, credentials[i]);
@@ -121,6 +122,13 @@ absl::StatusOr<absl::Time> Connection::DeadlineAfter(std::optional<absl::Duratio
 
 absl::StatusOr<absl::Time> Connection::LongDeadlineAfter(std::optional<absl::Duration> timeout) const {
   return EndOf(timeout.value_or(options_.long_deadline), *options_.clock);
+}
+
+RequestNames Connection::NamesOfCall() {
+  RequestNames names = RequestScope::current();
+  if (names.request_id.empty())
+    names.request_id = absl::StrCat(id_prefix_, "-", ids_.fetch_add(1, std::memory_order_relaxed) + 1);
+  return names;
 }
 
 absl::Status Connection::Run(absl::string_view what, absl::Time deadline, Attempt attempt, Report* report,

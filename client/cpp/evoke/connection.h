@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "evoke/client_options.h"
 #include "evoke/in_flight.h"
+#include "evoke/request_scope.h"
 #include "evoke/security.h"
 #include "evoke/v1/admin_service.grpc.pb.h"
 #include "evoke/v1/memory_service.grpc.pb.h"
@@ -54,6 +55,9 @@ class Connection {
     kEndless,  // a stream that goes on until its owner ends it: he watches the time
   };
 
+  // What a call that begins now on this thread is called: as its RequestScope says, with an id in any case.
+  RequestNames NamesOfCall();
+
   Clock& clock() { return *options_.clock; }
   // The asynchronous calls underway, of all memories.
   const std::shared_ptr<InFlight>& in_flight() const { return in_flight_; }
@@ -73,6 +77,8 @@ class Connection {
   const std::unique_ptr<TokenSource> token_;
   std::vector<Stubs> stubs_;         // one an address, in their order
   std::atomic<size_t> current_ = 0;  // index into stubs_; only a preference, so any order of stores will do
+  const std::string id_prefix_;  // of the request ids made here: random, so that those of two clients differ
+  std::atomic<uint64_t> ids_ = 0;
   const std::shared_ptr<InFlight> in_flight_;  // shared with the calls, which outlive this by a moment
 };
 

@@ -56,6 +56,8 @@ ErrorDetails GetErrorDetails(const absl::Status& status) {
   if (const auto call = ReadPayload<google::rpc::ErrorInfo>(status, kCallUrl)) {
     details.attempts = static_cast<int>(NumberOr0(call->metadata(), "attempts"));
     details.outcome_unknown = call->metadata().contains("outcome_unknown");
+    const auto request_id = call->metadata().find("request_id");
+    if (request_id != call->metadata().end()) details.request_id = request_id->second;
     const auto session = call->metadata().find("session");
     if (session != call->metadata().end()) {
       const absl::StatusOr<Id128> id = Id128::FromHex(session->second);
@@ -89,6 +91,7 @@ void SetErrorDetails(const ErrorDetails& details, absl::Status* status) {
 
   google::rpc::ErrorInfo call;
   (*call.mutable_metadata())["attempts"] = absl::StrCat(details.attempts);
+  if (!details.request_id.empty()) (*call.mutable_metadata())["request_id"] = details.request_id;
   if (details.outcome_unknown) (*call.mutable_metadata())["outcome_unknown"] = "1";
   if (details.mutation.has_value()) {
     (*call.mutable_metadata())["session"] = details.mutation->session.ToHex();

@@ -36,6 +36,7 @@ struct ErrorDetails {
 
   // Set by this library:
   int attempts = 0;                    // made by the call that failed; 0: none was
+  std::string request_id;              // of the call: what to look for in the server's log (request_scope.h)
   bool outcome_unknown = false;        // a write that may or may not have been applied
   std::optional<MutationId> mutation;  // set: CallOptions::resume with it and the same request settles an
                                        // unknown outcome; it is applied once in either case

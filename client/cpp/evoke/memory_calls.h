@@ -70,6 +70,7 @@ absl::Status Mutate(MemoryCore& core, const Rpc<Stub, Request, Reply>& rpc, Requ
   absl::StatusOr<NumberedMutation> mutation = NumberedMutation::Begin(core, rpc.name, options);
   if (!mutation.ok()) return mutation.status();
   Connection::Report report;
+  const RequestScope one_call(core.connection->NamesOfCall());  // however many sessions it takes
   while (true) {
     mutation->Stamp(request.mutable_mutation());
     const absl::Status status = Call(core, rpc, request, *deadline, reply, &report);

@@ -11,6 +11,7 @@ imported by those who want it.
 
 from . import aio
 from ._local import Local, local
+from ._request import request_scope
 from ._retry import RetryPolicy
 from ._security import Tls
 from ._transfer_calls import Exported, Imported

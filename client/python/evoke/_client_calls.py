@@ -5,7 +5,7 @@ import os
 import time
 from typing import Any, AsyncIterator, Callable, Dict, Optional, Sequence, Tuple, Union
 
-from . import _import_file, _progress, _retry, _security, _snapshot_calls, _spec, _transport, results, snapshots
+from . import _import_file, _progress, _request, _retry, _security, _snapshot_calls, _spec, _transport, results, snapshots
 from ._proto import admin_service_pb2 as admin_pb2
 from ._proto import types_pb2
 from .errors import DeadlineExceeded, Unauthenticated
@@ -193,13 +193,14 @@ class ClientCalls:
                     long: bool = False) -> Any:
         """A call that may be repeated freely, until the deadline."""
         until = deadline if isinstance(deadline, _retry.Deadline) else self._until(deadline, long)
-        return await _retry.call(self._io, lambda timeout: self._attempt(method, request, timeout), until,
-                                 self._policy(long), mutates=False)
+        with _request.one_call():
+            return await _retry.call(self._io, lambda timeout: self._attempt(method, request, timeout), until,
+                                     self._policy(long), mutates=False)
 
     async def _long(self, method: str, request: Any, progress: _progress.Wanted, what: str,
                     deadline: Optional[float]) -> Any:
         """The same for a call that tells its progress; its last message."""
-        with _progress.reporter(progress, what) as report:
+        with _progress.reporter(progress, what) as report, _request.one_call():
             return await _retry.call(
                 self._io, lambda timeout: _snapshot_calls.last_message(self, method, request, timeout, report),
                 self._until(deadline, long=True), self._policy(long=True), mutates=False)

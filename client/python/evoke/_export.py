@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from . import _export_file, _progress, _retry, _spec
+from . import _export_file, _progress, _request, _retry, _spec
 from ._proto import memory_service_pb2 as memory_pb2
 from ._proto import types_pb2
 from .errors import ExportChanged, FailedPrecondition, Internal
@@ -172,7 +172,8 @@ async def run(memory, path: str, payloads: bool, report: _progress.Report, until
             partial.reset()  # of another memory, or with other content
         while True:
             try:
-                await _retry.call(io, attempt, until, client._policy(long=True), mutates=False)
+                with _request.one_call():
+                    await _retry.call(io, attempt, until, client._policy(long=True), mutates=False)
                 break
             except ExportChanged:
                 if partial.state is None:

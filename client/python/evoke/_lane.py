@@ -1,5 +1,6 @@
 """Calls one after another, in a thread of their own."""
 
+import contextvars
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Optional
@@ -25,7 +26,7 @@ class Lane:
         with self._lock:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="evoke-lane")
-            self._last = self._thread.submit(function)
+            self._last = self._thread.submit(contextvars.copy_context().run, function)  # request_scope reaches it
             return self._last
 
     def run(self, function: Callable[[], Any]) -> Future:

@@ -5,7 +5,7 @@ from typing import Any, Awaitable, Dict, Optional, Sequence, Union
 
 import numpy as np
 
-from . import _codec, _fork, _retry, _sessions, _spec, results, snapshots
+from . import _codec, _fork, _request, _retry, _sessions, _spec, results, snapshots
 from ._proto import admin_service_pb2 as admin_pb2
 from ._proto import memory_service_pb2 as memory_pb2
 from ._proto import types_pb2
@@ -214,8 +214,9 @@ class MemoryCalls(SnapshotCalls, TransferCalls):
             request.memory.uid = self._uid
             return self._client._attempt(method, request, timeout)
 
-        return self._seen(await io.carry(
-            _sessions.mutate(io, self._pool, self._last_turn, send, until, self._client.retry), until))
+        with _request.one_call():
+            return self._seen(await io.carry(
+                _sessions.mutate(io, self._pool, self._last_turn, send, until, self._client.retry), until))
 
     async def _last_turn(self, refresh: bool, deadline: _retry.Deadline) -> int:
         if refresh or self._turn is None or not self._uid:

@@ -8,6 +8,7 @@ in several threads.
 import asyncio
 import collections
 import contextlib
+import contextvars
 import functools
 import threading
 import weakref
@@ -63,7 +64,8 @@ class Overlapping:
         replies = self._transport.stream(method, request, timeout, opened)
         try:
             while True:
-                message = await loop.run_in_executor(None, next, replies, None)
+                # The thread knows what the call is called.
+                message = await loop.run_in_executor(None, contextvars.copy_context().run, next, replies, None)
                 if message is None:
                     return
                 yield message

@@ -2,7 +2,7 @@
 
 from typing import Any, Optional, Tuple, Union
 
-from . import _codec, _progress, _retry
+from . import _codec, _progress, _request, _retry
 from . import snapshots as records
 from ._proto import admin_service_pb2 as admin_pb2
 from ._proto import types_pb2
@@ -40,7 +40,7 @@ class SnapshotCalls:
                 unsure = unsure or not _retry.surely_refused(error)
                 raise
 
-        with _progress.reporter(progress, "snapshot of %s" % self._name) as report:
+        with _progress.reporter(progress, "snapshot of %s" % self._name) as report, _request.one_call():
             return await _retry.call(self._client._io, attempt, until, self._client._policy(long=True), mutates=True)
 
     async def snapshots(self, *, backup_folder: Optional[str] = None,
@@ -88,7 +88,7 @@ class SnapshotCalls:
         ref.epoch = epoch
         request = admin_pb2.RestoreSnapshotRequest(memory=ref, id=identity, token=token, backup_folder=backup_folder)
         self._pool.retire()
-        with _progress.reporter(progress, "restore of %s" % self._name) as report:
+        with _progress.reporter(progress, "restore of %s" % self._name) as report, _request.one_call():
             try:
                 reply = await _retry.call(
                     self._client._io, lambda timeout: last_message(self._client, "RestoreSnapshot", request, timeout, report), until,

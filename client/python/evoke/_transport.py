@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import grpc
 
-from . import _fork, _security, errors
+from . import _fork, _request, _security, errors
 from ._proto import admin_service_pb2_grpc, memory_service_pb2_grpc
 
 DEFAULT_PORT = 7380
@@ -45,8 +45,8 @@ class _Line(NamedTuple):
 class Attempt:
     """A call that was started. Thread-safe."""
 
-    def __init__(self, transport: "Transport", method: str, line: _Line, call: Any):
-        self._transport, self._method, self._line, self._call = transport, method, line, call
+    def __init__(self, transport: "Transport", method: str, line: _Line, names: _request.Names, call: Any):
+        self._transport, self._method, self._line, self._names, self._call = transport, method, line, names, call
 
     def cancel(self) -> None:
         self._call.cancel()
@@ -56,7 +56,7 @@ class Attempt:
         try:
             return self._call.result()
         except grpc.RpcError as error:
-            raise self._transport._failed(self._method, error, self._line) from None
+            raise self._transport._failed(self._method, error, self._line, self._names) from None
 
 
 class Transport:
@@ -84,29 +84,29 @@ class Transport:
 
     def call(self, method: str, request: Any, timeout: Optional[float]) -> Any:
         """One attempt of `method`, at most `timeout` seconds (None: no limit). Raises EvokeError, nothing else."""
-        line = self._begin(method)
+        line, names = self._begin(method), _request.current()
         try:
-            return line.calls[method](request, timeout=timeout, metadata=line.metadata)
+            return line.calls[method](request, timeout=timeout, metadata=_metadata(line, names))
         except (grpc.RpcError, ValueError) as error:
-            raise self._failed(method, error, line) from None
+            raise self._failed(method, error, line, names) from None
         finally:
             self._end()
 
     def start(self, method: str, request: Any, timeout: Optional[float], done: Callable[[], None]) -> "Attempt":
         """The same without waiting. done(): called from any thread, once the attempt has its result. Raises EvokeError."""
-        line = self._begin(method)
+        line, names = self._begin(method), _request.current()
         try:
-            call = line.calls[method].future(request, timeout=timeout, metadata=line.metadata)
+            call = line.calls[method].future(request, timeout=timeout, metadata=_metadata(line, names))
         except (grpc.RpcError, ValueError) as error:
             self._end()
-            raise self._failed(method, error, line) from None
+            raise self._failed(method, error, line, names) from None
 
         def ended(_) -> None:
             self._end()
             done()
 
         call.add_done_callback(ended)
-        return Attempt(self, method, line, call)
+        return Attempt(self, method, line, names, call)
 
     def stream(self, method: str, request: Any, timeout: Optional[float],
                opened: Callable[[grpc.Call], None] = lambda call: None) -> Iterator[Any]:
@@ -115,16 +115,16 @@ class Transport:
         Closing the generator cancels the call. A server that is gone is noticed by the channel's keepalive. opened: is
         given the call, for another thread to cancel.
         """
-        line = self._begin(method)
+        line, names = self._begin(method), _request.current()
         try:
-            replies = line.calls[method](request, timeout=timeout, metadata=line.metadata)
+            replies = line.calls[method](request, timeout=timeout, metadata=_metadata(line, names))
             opened(replies)
             try:
                 yield from replies
             finally:
                 replies.cancel()
         except (grpc.RpcError, ValueError) as error:
-            raise self._failed(method, error, line) from None
+            raise self._failed(method, error, line, names) from None
         finally:
             self._end()
 
@@ -164,10 +164,10 @@ class Transport:
         line = self._lines[position] = _Line(position, channel, metadata, {**vars(stubs[0]), **vars(stubs[1])})
         return line
 
-    def _failed(self, method: str, error: Exception, line: "_Line") -> errors.EvokeError:
+    def _failed(self, method: str, error: Exception, line: "_Line", names: _request.Names) -> errors.EvokeError:
         if not isinstance(error, grpc.RpcError):  # "Cannot invoke RPC on closed channel!"
-            return errors.Unavailable("%s: %s" % (method, error))
-        failure = errors.from_rpc_error(error, method)
+            return errors.Unavailable("%s: %s" % (method, error), request_id=names.request_id or "")
+        failure = errors.from_rpc_error(error, method, names.request_id or "")
         with self._lock:
             ours = self._lines.get(line.position) is line
             if failure.code == grpc.StatusCode.UNAUTHENTICATED and ours:
@@ -205,6 +205,11 @@ class Transport:
         self._forking = False
         self._changed.notify_all()
         self._changed.release()
+
+
+def _metadata(line: _Line, names: _request.Names) -> Any:
+    """Of an attempt: the token, and what the call is called."""
+    return (line.metadata or ()) + names.metadata()
 
 
 _abandoned: List[Any] = []  # channels of a parent process: destroying them in the child would disturb the parent's

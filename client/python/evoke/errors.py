@@ -20,14 +20,15 @@ class EvokeError(Exception):
     code: grpc.StatusCode of the reply. reason: stable string of the server such as "MAILBOX_FULL", "" when the error
     did not come from the server itself. metadata: further facts by name, all strings. retry_delay: seconds that the
     server asks to wait, or None. outcome_unknown: True when a mutation may or may not have been applied (a deadline
-    passed, a reply was lost); False when it surely was not.
+    passed, a reply was lost); False when it surely was not. request_id: of the call, "" before it was sent: what to look
+    for in the server's log, and to quote.
     """
 
     default_code = _Code.UNKNOWN
 
     def __init__(self, message: str, *, code: Optional[grpc.StatusCode] = None, reason: str = "",
                  metadata: Optional[Dict[str, str]] = None, retry_delay: Optional[float] = None,
-                 outcome_unknown: bool = False):
+                 outcome_unknown: bool = False, request_id: str = ""):
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
@@ -35,14 +36,17 @@ class EvokeError(Exception):
         self.metadata = dict(metadata or {})
         self.retry_delay = retry_delay
         self.outcome_unknown = outcome_unknown
+        self.request_id = request_id
 
     def __str__(self) -> str:
         name = self.code.name + (" / " + self.reason if self.reason else "")
-        return "%s: %s%s" % (name, self.message, " (outcome unknown)" if self.outcome_unknown else "")
+        return "%s: %s%s%s" % (name, self.message, " (outcome unknown)" if self.outcome_unknown else "",
+                               " (request %s)" % self.request_id if self.request_id else "")
 
     def __reduce__(self):
         state = {"code": self.code, "reason": self.reason, "metadata": self.metadata,
-                 "retry_delay": self.retry_delay, "outcome_unknown": self.outcome_unknown}
+                 "retry_delay": self.retry_delay, "outcome_unknown": self.outcome_unknown,
+                 "request_id": self.request_id}
         return _restore, (type(self), self.message, state)
 
 
@@ -188,7 +192,7 @@ _BY_CODE = {cls.default_code: cls for cls in (
     Cancelled, DataLoss, Unauthenticated, PermissionDenied, Unimplemented, Internal)}
 
 
-def from_rpc_error(error: grpc.RpcError, what: str) -> EvokeError:
+def from_rpc_error(error: grpc.RpcError, what: str, request_id: str = "") -> EvokeError:
     """The exception for a failed gRPC call; `what` says which call on which object, for the message."""
     code = error.code() or _Code.UNKNOWN
     status = None
@@ -198,4 +202,4 @@ def from_rpc_error(error: grpc.RpcError, what: str) -> EvokeError:
     details = _status.decode(status)
     cls = _BY_REASON.get(details.reason) or _BY_CODE.get(code, EvokeError)
     return cls("%s: %s" % (what, error.details()), code=code, reason=details.reason, metadata=details.metadata,
-               retry_delay=details.retry_delay)
+               retry_delay=details.retry_delay, request_id=request_id)

@@ -111,11 +111,12 @@ def fail(context, code, reason="", metadata=None, delay=None, message="as script
 
 
 class FakeServer(FakeTransfer):
-    """Listens on 127.0.0.1. Attributes to look at: step, requests[method] (all that arrived), and those of FakeTransfer."""
+    """Listens on 127.0.0.1. Attributes to look at: step, requests[method] (all that arrived), metadata[method], and those of FakeTransfer."""
 
     def __init__(self):
         self.script = collections.defaultdict(list)
         self.requests = collections.defaultdict(list)
+        self.metadata = collections.defaultdict(list)  # method -> the metadata of each request, as a dict
         self.uid, self.epoch, self.turn, self.step = os.urandom(16), 1, 1, 0
         self.sessions = {}         # id -> (last number, first unacknowledged, {number: (body, reply)})
         self.forgotten_turn = 0
@@ -154,6 +155,7 @@ class FakeServer(FakeTransfer):
     def handle(self, method, request, context):
         with self._lock:
             self.requests[method].append(type(request).FromString(request.SerializeToString()))
+            self.metadata[method].append(dict(context.invocation_metadata()))
             behave = self.script[method].pop(0) if self.script[method] else OK
 
         def apply():

@@ -10,6 +10,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "grpcpp/support/server_interceptor.h"
 
 namespace evoke::client {
 
@@ -49,6 +50,32 @@ class FakeServer::HealthImpl final : public grpc::health::v1::Health::Service {
   FakeServer* const server_;
 };
 
+// The one place that sees every call's metadata.
+class FakeServer::MetadataRecorder final : public grpc::experimental::Interceptor,
+                                           public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  MetadataRecorder(FakeServer* server, std::string method) : server_(server), method_(std::move(method)) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(grpc::experimental::ServerRpcInfo* info) override {
+    const std::string path = info->method();  // "/evoke.v1.MemoryService/Query"
+    return new MetadataRecorder(server_, path.substr(path.rfind('/') + 1));
+  }
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(grpc::experimental::InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
+      std::map<std::string, std::string> seen;
+      for (const auto& [key, value] : *methods->GetRecvInitialMetadata())
+        seen.emplace(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
+      absl::MutexLock lock(&server_->mu_);
+      server_->metadata_.emplace_back(method_, std::move(seen));
+    }
+    methods->Proceed();
+  }
+
+ private:
+  FakeServer* const server_;
+  const std::string method_;
+};
+
 FakeServer::FakeServer(const std::string& listen)
     : memory_service_(std::make_unique<MemoryServiceImpl>(this)),
       admin_service_(std::make_unique<AdminServiceImpl>(this)),
@@ -59,6 +86,9 @@ FakeServer::FakeServer(const std::string& listen)
   builder.RegisterService(memory_service_.get());
   builder.RegisterService(admin_service_.get());
   builder.RegisterService(health_.get());
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> recorders;
+  recorders.push_back(std::make_unique<MetadataRecorder>(this, ""));
+  builder.experimental().SetInterceptorCreators(std::move(recorders));
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) std::abort();  // a test without its server has nothing to say
   address_ = absl::StartsWith(listen, "unix:") ? listen : absl::StrCat("127.0.0.1:", port);
@@ -135,6 +165,17 @@ std::vector<SeenCall> FakeServer::calls(const std::string& method) const {
     if (call.method == method) result.push_back(call);
   }
   return result;
+}
+
+std::vector<std::string> FakeServer::metadata(const std::string& method, const std::string& key) const {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::string> values;
+  for (const auto& [of, seen] : metadata_) {
+    if (of != method) continue;
+    const auto value = seen.find(key);
+    values.push_back(value == seen.end() ? "" : value->second);
+  }
+  return values;
 }
 
 uint64_t FakeServer::step(const std::string& name) const {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -77,12 +78,15 @@ class FakeServer {
   void SetServingSequence(std::vector<ServingStatus> statuses);
 
   std::vector<SeenCall> calls(const std::string& method) const;
+  // What came as the metadata `key` with each call of `method` ("Query"), by arrival; "" where it did not come.
+  std::vector<std::string> metadata(const std::string& method, const std::string& key) const;
   uint64_t step(const std::string& name) const;
 
  private:
   class MemoryServiceImpl;
   class AdminServiceImpl;
   class HealthImpl;
+  class MetadataRecorder;
 
   struct Session {
     uint64_t last_number = 0;
@@ -123,6 +127,7 @@ class FakeServer {
   std::map<std::string, FakeMemory> memories_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::deque<Fault>> faults_ ABSL_GUARDED_BY(mu_);
   std::vector<SeenCall> calls_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::pair<std::string, std::map<std::string, std::string>>> metadata_ ABSL_GUARDED_BY(mu_);  // by method
   std::set<std::string> held_ ABSL_GUARDED_BY(mu_);  // methods
   int late_to_keep_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<v1::TrainStepRequest> late_ ABSL_GUARDED_BY(mu_);
