@@ -1,12 +1,14 @@
 #include "server/server.h"
 
 #include <grpcpp/server.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <random>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -126,6 +128,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
 Server::Server(const Config& config)
     : config_(config),
       exporter_(MakeBuildInfo()),
+      recent_(&clock_, &exporter_),
       alarms_(&clock_, LogAlarm),
       slow_turns_(std::make_shared<SlowTurns>(config.slow_turn)),
       compute_("compute", config.threads == 0 ? Cores() : config.threads),
@@ -169,7 +172,7 @@ absl::Status Server::Begin() {
                      .keep_records_bytes = config_.keep_records_bytes,
                      .rocksdb = rocksdb,
                      .disk = disk_,
-                     .make_probe = [this](std::string_view memory) { return exporter_.MakeProbe(memory); },
+                     .make_probe = [this](std::string_view memory) { return recent_.Watch(memory, exporter_.MakeProbe(memory)); },
                      .on_state_change = [this] { UpdateHealth(); }}));
   if (const Catalog::Budget budget = catalog_->budget(); !budget.Fits(0)) {
     Log(LogLevel::kWarn, "when full, the memories need more bytes of RAM than memory-budget-bytes",
@@ -182,7 +185,7 @@ absl::Status Server::Begin() {
   context_.admin = &admin_;
   context_.long_calls = long_calls_.get();
   context_.snapshots = snapshots_.get();
-  context_.observer = &exporter_;
+  context_.observer = &recent_;
   context_.auth = security_->auth();
   context_.audit = security_->audit();
   context_.limits.Set(LimitsOf(config_));
@@ -210,15 +213,32 @@ absl::Status Server::Begin() {
   }
   UpdateHealth();
 
-  if (!config_.http_listen.empty()) {
-    auto http = HttpServer::Start({.address = config_.http_listen,
-                                   .metrics = [this] { return exporter_.Text(); },
-                                   .readiness = [this] { return ReadReadiness(); }});
-    if (!http.ok()) return absl::ResourceExhaustedError(http.status().message());
-    http_server_ = *std::move(http);
-    http_address_ =
-        absl::StrCat(config_.http_listen.substr(0, config_.http_listen.rfind(':') + 1), http_server_->port());
-  }
+  return config_.http_listen.empty() ? absl::OkStatus() : StartHttp();
+}
+
+absl::Status Server::StartHttp() {
+  web_page_ = std::make_unique<WebPage>(
+      WebPage::Options{.shared = &context_,
+                       .recent = &recent_,
+                       .clock = &clock_,
+                       .facts = {.version = Version(),
+                                 .commit = Commit(),
+                                 .instance = absl::BytesToHexString(context_.instance),
+                                 .simd = context_.simd,
+                                 .arithmetic_fingerprint = absl::StrFormat("%016x", context_.arithmetic_fingerprint),
+                                 .config_digest = config_.digest,
+                                 .process = getpid(),
+                                 .started = context_.started},
+                       .config = config_.text,
+                       .from_anywhere = config_.allow_insecure_remote});
+  auto http = HttpServer::Start({.address = config_.http_listen,
+                                 .metrics = [this] { return exporter_.Text(); },
+                                 .readiness = [this] { return ReadReadiness(); },
+                                 .pages = [this](const HttpRequest& request) { return web_page_->Answer(request); }});
+  if (!http.ok()) return absl::ResourceExhaustedError(http.status().message());
+  http_server_ = *std::move(http);
+  http_address_ =
+      absl::StrCat(config_.http_listen.substr(0, config_.http_listen.rfind(':') + 1), http_server_->port());
   return absl::OkStatus();
 }
 

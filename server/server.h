@@ -29,6 +29,8 @@
 #include "server/engine/slow_turns.h"
 #include "server/http/http_server.h"
 #include "server/metrics/exporter.h"
+#include "server/page/recent_activity.h"
+#include "server/page/web_page.h"
 #include "server/service/admin_service.h"
 #include "server/service/memory_service.h"
 #include "server/service/security.h"
@@ -75,6 +77,7 @@ class Server {
   absl::Status Begin();
   void StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb);
   void UpdateHealth();
+  absl::Status StartHttp();
   absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;
   void ReadMetrics(const std::shared_ptr<RocksDbResources>& rocksdb);
@@ -83,6 +86,7 @@ class Server {
   // In the order in which they must outlive each other: what is below uses what is above.
   Exporter exporter_;
   RealClock clock_;
+  RecentActivity recent_;
   Alarms alarms_;
   const std::shared_ptr<SlowTurns> slow_turns_;
   ThreadPool compute_;
@@ -99,6 +103,7 @@ class Server {
   MemoryService memory_service_;
   AdminService admin_service_;
   std::unique_ptr<grpc::Server> grpc_server_;
+  std::unique_ptr<WebPage> web_page_;
   std::unique_ptr<HttpServer> http_server_;
   std::vector<std::string> grpc_addresses_;
   std::string http_address_;

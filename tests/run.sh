@@ -4,8 +4,8 @@
 #
 #   tests/run.sh           what every change must pass: about 15 minutes on 2 cores, much less with ccache
 #   tests/run.sh --full    also the tests labelled or marked slow (packages, wheels; the image and compose, where a Docker engine
-#                          is), the clients under ASan, two seconds of every fuzz target, TSan, and the similarity compiled for
-#                          this very machine
+#                          is), the page in Chromium where that is installed, the clients under ASan, two seconds of every
+#                          fuzz target, TSan, and the similarity compiled for this very machine
 #
 # Builds are in build/<preset>, results and logs in build/results. EVOKE_JOBS: parallel jobs, by default one a core.
 set -euo pipefail
@@ -125,7 +125,9 @@ fi
 venv=build/venv
 export EVOKE_EVOKED=$PWD/build/ci/bin/evoked
 if step "python client" deploy/python_env.sh "$venv"; then
-  for folder in client/python/tests client/trainers tests/integration; do
+  folders=(client/python/tests client/trainers tests/integration)
+  $full && folders+=(tests/browser)
+  for folder in "${folders[@]}"; do
     if [ -n "$(find "$folder" -name 'test_*.py' -o -name '*_test.py' 2>/dev/null)" ]; then
       run_pytest "python-${folder//\//-}" "$folder" "${not_marked_slow[@]}"
     fi

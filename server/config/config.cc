@@ -1,5 +1,7 @@
 #include "server/config/config.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <fstream>
 #include <optional>
@@ -46,6 +48,12 @@ std::pair<std::string, int> Nearest(const std::string& key) {
 // As a basic string of TOML. Requires: IsText(text).
 std::string Quoted(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
+}
+
+std::string DigestOf(const std::map<std::string, std::string>& values) {
+  std::string text;
+  for (const auto& [key, value] : values) absl::StrAppend(&text, key, " = ", Quoted(value), "\n");
+  return absl::StrFormat("%016x", XXH3_64bits(text.data(), text.size()));
 }
 
 // Collects what the sources give, strongest first, and every error on the way.
@@ -213,6 +221,8 @@ absl::StatusOr<LoadedConfig> Loader::Finish() {
     if (!IsText(text)) errors_.push_back(absl::StrCat(source, ": ", option.key, " is no text in UTF-8 without control characters"));
     absl::StrAppend(&loaded_.printed, "# ", option.key, " from ", source, "\n", option.key, " = ", Quoted(text), "\n");
   }
+  loaded_.config.text = loaded_.printed;
+  loaded_.config.digest = DigestOf(loaded_.values);
   CheckTogether();
   if (!errors_.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors_, "\n"));
   return loaded_;

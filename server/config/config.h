@@ -51,6 +51,8 @@ struct Config {
   std::string log_level;
   std::string log_format;  // "text" or "json"
   bool die_with_parent = false;
+  std::string text;    // LoadedConfig::printed
+  std::string digest;  // 16 hex digits; equal ones: every option has the same value, wherever it came from
 };
 
 enum class Action { kServe, kPrintConfig, kCheckConfig, kVersion, kHelp };

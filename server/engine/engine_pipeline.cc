@@ -129,7 +129,7 @@ void Engine::Report(TurnWork* turn) {
     const BatchResult& result = item.plan->result();
     const BatchFigures& figures = item.plan->figures();
     for (uint32_t r = 0; r < result.rows && call.writes(); ++r) report.outcomes[static_cast<int>(result.outcomes[r])]++;
-    report.evicted_ages.insert(report.evicted_ages.end(), figures.evicted_ages.begin(), figures.evicted_ages.end());
+    report.evictions.insert(report.evictions.end(), figures.evictions.begin(), figures.evictions.end());
     report.key_drifts.insert(report.key_drifts.end(), figures.key_drifts.begin(), figures.key_drifts.end());
     for (uint32_t r = 0; r < result.rows && call.form != ObserveForm::kOutcomes; ++r) {
       if (item.view_row[r] == BatchRows::kSkipped) continue;

@@ -39,7 +39,7 @@ struct TurnReport {
   bool committed = false;
   std::array<uint64_t, kOutcomeCount> outcomes{};  // observations by Outcome
   std::vector<ScoredRow> scored;                   // TrainStep rows
-  std::vector<uint64_t> evicted_ages;              // steps, of each evicted slot
+  std::vector<Eviction> evictions;                 // in the order of their steps within each request
   std::vector<float> key_drifts;                   // 1 - cos(old key, new key), of each reinforcement
   uint64_t last_slots_evicted = 0;                 // evictions that left their value without a slot
   uint64_t more_neighbors = 0, more_oldest = 0, more_free = 0, more_of_value = 0;  // second requests to the shards

@@ -173,8 +173,8 @@ void Engine::CountEvicted() {
   ProposeRequest request{.at = ShardPoint(), .rows = work_->rows};
   for (const TurnWork::Item& item : work_->items) {
     if (item.kind != TurnWork::Kind::kObserve) continue;
-    for (int64_t value : item.plan->figures().evicted_values) {
-      if (work_->counted.insert(value).second) request.count_values.push_back(value);
+    for (const Eviction& eviction : item.plan->figures().evictions) {
+      if (work_->counted.insert(eviction.old_value).second) request.count_values.push_back(eviction.old_value);
     }
   }
   if (request.count_values.empty()) return;

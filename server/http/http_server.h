@@ -1,10 +1,14 @@
-// The side port: metrics and probes over HTTP, for those that do not speak gRPC.
+// The side port: metrics and probes over HTTP, for those that do not speak gRPC, and whatever pages are given to it.
 //
 //   /metrics          the text that Options::metrics makes
 //   /livez            200 as long as the process answers
 //   /readyz           200 or 503; with ?verbose a line for each check
+//   everything else   what Options::pages answers
 //
 // It knows nothing of memories. Options' functions are called on its own threads, several at a time.
+//
+// Slow clients: a request must have come within ten seconds, and a page must have been taken within as many; only half of
+// the threads are ever busy with pages, which get 503 beyond that, so that metrics and probes are answered all the same.
 #pragma once
 
 #include <functional>
@@ -13,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/http/http_message.h"
 
 namespace evoke {
 
@@ -33,6 +38,9 @@ class HttpServer {
     std::string address;  // host:port; port 0: one is chosen
     std::function<std::string()> metrics;
     std::function<Readiness()> readiness;
+    // May block for as long as somebody waits for a page. Empty: there are none, 404.
+    std::function<HttpResponse(const HttpRequest&)> pages;
+    size_t max_body_bytes = 256 << 10;  // of a POST; beyond: 413. An embedding of 4,096 numbers has about 80 KiB
   };
   // UNAVAILABLE when the address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(Options options);

@@ -130,8 +130,11 @@ bool BatchPlan::PlaceMiss(TurnView* view, size_t i, bool atomic, Need* need) {
       result_.outcomes[i] = Outcome::kDropped;
       return true;
     }
-    figures_.evicted_ages.push_back(steps_[i] - old->written_step);
-    figures_.evicted_values.push_back(old->value);
+    figures_.evictions.push_back({.slot = old->slot,
+                                  .old_value = old->value,
+                                  .new_value = rows_.values[i],
+                                  .age = steps_[i] - old->written_step,
+                                  .step = steps_[i]});
   }
   const uint64_t slot = free ? *free : old->slot;
   view->Insert(slot, old, ObservationOf(i));

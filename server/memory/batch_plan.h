@@ -38,10 +38,9 @@ struct BatchRows {
 
 // For metrics; one entry of `rows` a row.
 struct BatchFigures {
-  std::vector<uint64_t> seen;          // live observations of the row's value before the batch
-  std::vector<uint64_t> evicted_ages;  // steps
-  std::vector<int64_t> evicted_values;
-  std::vector<float> key_drifts;       // 1 - cos(old key, new key) of each reinforcement
+  std::vector<uint64_t> seen;       // live observations of the row's value before the batch
+  std::vector<Eviction> evictions;
+  std::vector<float> key_drifts;    // 1 - cos(old key, new key) of each reinforcement
 };
 
 class BatchPlan {

@@ -22,4 +22,13 @@ inline std::string_view OutcomeName(Outcome outcome) {
   return kNames[static_cast<int>(outcome)];
 }
 
+// One slot that a miss took from the value that had it.
+struct Eviction {
+  uint64_t slot = 0;
+  int64_t old_value = 0;
+  int64_t new_value = 0;
+  uint64_t age = 0;   // steps since the old value was last written
+  uint64_t step = 0;  // of the observation that took the slot
+};
+
 }  // namespace evoke

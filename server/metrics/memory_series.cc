@@ -99,7 +99,9 @@ void MemorySeries::OnTurn(const TurnReport& report) {
   for (int i = 0; i < kOutcomeCount; ++i) {
     if (observations_[i] != nullptr) observations_[i]->Increment(static_cast<double>(report.outcomes[i]));
   }
-  evicted_age_.Observe({report.evicted_ages.begin(), report.evicted_ages.end()});
+  std::vector<double> evicted_ages;
+  for (const Eviction& eviction : report.evictions) evicted_ages.push_back(static_cast<double>(eviction.age));
+  evicted_age_.Observe(evicted_ages);
   key_drift_.Observe({report.key_drifts.begin(), report.key_drifts.end()});
   last_slot_evicted_->Increment(static_cast<double>(report.last_slots_evicted));
   retry_duplicates_->Increment(static_cast<double>(report.retry_duplicates));

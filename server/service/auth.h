@@ -11,7 +11,9 @@
 #include <grpcpp/server_context.h>
 
 #include <memory>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
@@ -34,8 +36,16 @@ class Auth {
 
   // UNAUTHENTICATED, which never quotes what was sent. What is returned stays valid when tokens are replaced.
   absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(const grpc::ServerContextBase& context) const;
+  // The same for a request that came by HTTP, with the values of all its headers "Authorization". Such a connection shows
+  // no certificate, so where only those are used nobody is let in.
+  absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(
+      const std::vector<std::string_view>& authorization) const;
+  // Whether tokens decide; if not, and Authenticate lets somebody in, it is everybody.
+  bool uses_tokens() const;
 
  private:
+  std::shared_ptr<const TokenTable> tokens() const;
+
   const bool client_certificates_ = false;
   mutable Mutex mu_;
   std::shared_ptr<const TokenTable> tokens_ ABSL_GUARDED_BY(mu_);

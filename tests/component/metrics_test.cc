@@ -61,7 +61,7 @@ TurnReport FullTurn() {
        .positive_found = false,
        .negative_found = true},
       {.answered = true, .correct = true, .written = false, .seen = 50, .confidence = 0.5f, .loss = 1}};
-  report.evicted_ages = {40};
+  report.evictions = {{.age = 40}};
   report.key_drifts = {0.01f};
   report.last_slots_evicted = 1;
   report.more_neighbors = 2;

@@ -19,6 +19,8 @@ ALLOWED = {
                        "server/base/*", "storage/ids.h"],
     "server/metrics": ["server/metrics/*", "server/engine/*", "server/service/call_observer.h", "server/base/*"],
     "server/http": ["server/http/*", "server/base/*"],
+    "server/page": ["server/page/*", "server/http/*", "server/service/*", "server/engine/*", "server/memory/*",
+                    "server/base/*", "server/config/values.h", "storage/*.h"],
     "server/config": ["server/config/*", "server/engine/*.h", "server/base/*"],
     "server/tools": ["server/tools/*", "server/engine/*", "server/memory/*", "server/similarity/*", "server/base/*",
                      "storage/*"],
@@ -39,7 +41,7 @@ STORE_USERS = ["storage/*", "server/engine/catalog.*", "server/engine/snapshot*"
 LIBRARY_HOMES = [
     ("gRPC", ["grpcpp/*", "grpc/*.h", "*.grpc.pb.h"],
      ["server/service/*", "server/server.cc", "client/*", "tests/*"]),
-    ("protobuf", ["google/protobuf/*", "*.pb.h"], ["server/service/*", "server/server.cc", "client/*", "tests/*"]),
+    ("protobuf", ["google/protobuf/*", "*.pb.h"], ["server/service/*", "server/page/explorer.cc", "server/server.cc", "client/*", "tests/*"]),
     ("FAISS", ["faiss/*"], ["server/index/faiss_*", "server/index/ivf_index.*", "tests/*"]),
     ("RocksDB", ["rocksdb/*"], ["storage/rocksdb_*", "storage/snapshot.cc", "tests/*"]),
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
