@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "evoke-snapshot";
-constexpr int kVersion = 1;
+constexpr uint64_t kVersion = 1;
 
 absl::Status Corrupt(const std::string& what) {
   return absl::DataLossError(absl::StrCat("snapshot manifest: ", what));
@@ -25,6 +25,13 @@ absl::Status Corrupt(const std::string& what) {
 struct BadField {
   std::string what;
 };
+
+// No get<uint64_t>() of whatever number is there: it converts, and a fraction or what is out of range has no whole number.
+uint64_t ToWhole(const Json& json, const char* field) {
+  const Json& number = json.at(field);
+  if (!number.is_number_unsigned()) throw BadField{field};
+  return number.get<uint64_t>();
+}
 
 std::string FromHex(const std::string& hex, size_t bytes, const char* field) {
   const bool digits = std::all_of(hex.begin(), hex.end(), [](char c) { return absl::ascii_isxdigit(c); });
@@ -63,20 +70,21 @@ SnapshotManifest Decode(const Json& json) {
   m.spec = FromHex(json.at("spec").get<std::string>(), 0, "spec");
   m.spec_digest = ToHash(json, "spec_digest");
   m.uid = MemoryUid::FromView(FromHex(json.at("uid").get<std::string>(), 16, "uid"));
-  m.epoch = Epoch(json.at("epoch").get<uint64_t>());
-  m.term = Term(json.at("term").get<uint64_t>());
-  m.turn = Turn(json.at("turn").get<uint64_t>());
-  m.step = Step(json.at("step").get<uint64_t>());
+  m.epoch = Epoch(ToWhole(json, "epoch"));
+  m.term = Term(ToWhole(json, "term"));
+  m.turn = Turn(ToWhole(json, "turn"));
+  m.step = Step(ToWhole(json, "step"));
   m.chain = ToHash(json, "chain");
   m.state_hash = ToHash(json, "state_hash");
-  m.live_count = json.at("live_slots").get<uint64_t>();
+  m.live_count = ToWhole(json, "live_slots");
+  if (!json.at("created_unix_ms").is_number_integer()) throw BadField{"created_unix_ms"};
   m.created = absl::FromUnixMillis(json.at("created_unix_ms").get<int64_t>());
   m.scheduled = json.at("scheduled").get<bool>();
   for (const Json& sum : json.at("partitions")) {
-    m.partitions.push_back({sum.at("rows").get<uint64_t>(), ToHash(sum, "hash")});
+    m.partitions.push_back({ToWhole(sum, "rows"), ToHash(sum, "hash")});
   }
   for (const Json& file : json.at("files")) {
-    m.files.push_back({file.at("name").get<std::string>(), file.at("bytes").get<uint64_t>(),
+    m.files.push_back({file.at("name").get<std::string>(), ToWhole(file, "bytes"),
                        file.at("sha256").get<std::string>()});
     FromHex(m.files.back().sha256, 32, "sha256");
     if (!IsInside(m.files.back().name)) throw BadField{"name"};
@@ -132,7 +140,7 @@ absl::StatusOr<SnapshotManifest> DecodeManifest(std::string_view text) {
   if (!json.is_object()) return Corrupt("no JSON object");
   try {
     if (json.at("format").get<std::string>() != kFormat) return Corrupt("of another format");
-    if (const int version = json.at("version").get<int>(); version > kVersion || version < 1) {
+    if (const uint64_t version = ToWhole(json, "version"); version > kVersion || version < 1) {
       return absl::FailedPreconditionError(
           absl::StrCat("the snapshot has format version ", version, ", this program reads ", kVersion));
     }

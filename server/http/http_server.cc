@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <functional>
+#include <future>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -136,7 +139,12 @@ class Pages final : public CivetHandler {
               .body = absl::StrCat("a body of at most ", options_->max_body_bytes, " bytes is taken, within ",
                                    absl::FormatDuration(kPatience), "\n")};
     }
-    return options_->pages(request);
+    // The library's threads have a stack of 100 kB, of which it uses a good part itself.
+    try {
+      return std::async(std::launch::async, options_->pages, std::cref(request)).get();
+    } catch (const std::system_error&) {
+      return {.status = 503, .body = "no thread can be had\n"};
+    }
   }
 
   const HttpServer::Options* const options_;

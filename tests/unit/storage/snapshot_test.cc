@@ -116,6 +116,18 @@ TEST_F(SnapshotTest, AChangedManifestIsFound) {
   EXPECT_TRUE(absl::IsDataLoss(ReadSnapshot(folder).status()));
 }
 
+TEST_F(SnapshotTest, ANumberThatIsNotWholeIsFound) {
+  const std::string json = EncodeManifest(Manifest(7));
+  for (const std::string field : {"version", "epoch", "turn", "live_slots", "created_unix_ms", "rows", "bytes"}) {
+    const size_t begin = json.find("\"" + field + "\": ") + field.size() + 4;
+    const size_t end = json.find_first_of(",\n }", begin);
+    for (const std::string number : {"6.7e22", "1.5", "\"7\""}) {
+      const std::string changed = json.substr(0, begin) + number + json.substr(end);
+      EXPECT_TRUE(absl::IsDataLoss(DecodeManifest(changed).status())) << changed;
+    }
+  }
+}
+
 TEST_F(SnapshotTest, AManifestCannotNameAFileOutside) {
   SnapshotManifest m = Manifest(7);
   for (const char* name : {"../catalog", "/etc/passwd", "store/../../x", "store//x", "MANIFEST.json", ""}) {
