@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
 #include "rocksdb/perf_level.h"
 #include "rocksdb/write_batch.h"
 #include "storage/file_util.h"
@@ -95,6 +96,9 @@ absl::Status RocksDbSlotStore::OpenDatabase() {
   db_.reset(db);
   meter_->Attach(db);
   if (!opened.ok()) return FromRocksDb(absl::StrCat("open ", options_.path), opened);
+  if (whole_log.stopped()) {
+    rocksdb::Warn(db_options.info_log, "The log has a hole, as power loss may leave one: what follows it was never synced, and is dropped");
+  }
 
   std::string found;
   const rocksdb::Status got = db_->Get({}, KeyLayout::Format(), &found);

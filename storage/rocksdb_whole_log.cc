@@ -47,16 +47,15 @@ rocksdb::WalFilter::WalProcessingOption WholeLog::LogRecordFound(unsigned long l
                                                                  const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*,
                                                                  bool*) {
   const uint64_t sequence = SequenceOf(batch);
-  bool hole = false;
   if (next_) {
-    hole = sequence != *next_;
+    stopped_ = sequence != *next_;
   } else {
     LinkFinder found;
     // A batch without a link is from a server that wrote none: what it follows cannot be told.
-    hole = batch.Iterate(&found).ok() && found.link() && *found.link() != first_link_;
+    stopped_ = batch.Iterate(&found).ok() && found.link() && *found.link() != first_link_;
   }
   next_ = sequence + batch.Count();
-  return hole ? WalProcessingOption::kStopReplay : WalProcessingOption::kContinueProcessing;
+  return stopped_ ? WalProcessingOption::kStopReplay : WalProcessingOption::kContinueProcessing;
 }
 
 absl::StatusOr<std::string> LinkOfTables(const rocksdb::Options& options, const std::string& path) {

@@ -39,9 +39,13 @@ class WholeLog final : public rocksdb::WalFilter {
                                      rocksdb::WriteBatch* changed, bool* is_changed) override;
   const char* Name() const override { return "evoke.WholeLog"; }
 
+  // Whether something was left out.
+  bool stopped() const { return stopped_; }
+
  private:
   const std::string first_link_;
   std::optional<uint64_t> next_;  // sequence number
+  bool stopped_ = false;
 };
 
 // The link of the first batch after what the table files of a database hold, whatever is in its logs: opens it

@@ -102,7 +102,6 @@ std::string_view Name(ScanPath path) {
 // faster than one; and from how many on it pays to round keys to 8 bits:
 // beside float32, and beside bfloat16. More keys survive the rougher scores, so they must be a small part of all.
 constexpr size_t kFewRows = 6;
-constexpr size_t kFewRowsBesideEight = 4;
 constexpr size_t kEightRows = 8;
 constexpr size_t kInt8Rows = 17;
 constexpr size_t kInt8RowsBesideBfloat16 = 96;
@@ -112,8 +111,7 @@ const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_want
   const bool few = rows <= kFewRows;
   const bool rough = keys_a_wanted >= kInt8KeysAWanted;
 #if defined(__x86_64__)
-  const bool fewest = rows <= kFewRowsBesideEight;
-  const ScanKernels& avx512 = fewest               ? scan_internal::kAvx512Few
+  const ScanKernels& avx512 = few                  ? scan_internal::kAvx512Few
                               : rows <= kEightRows ? scan_internal::kAvx512Eight
                                                    : scan_internal::kAvx512;
   switch (path) {
@@ -127,7 +125,7 @@ const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_want
       return rough && rows >= kInt8Rows ? scan_internal::kAvx512Vnni : avx512;
     case ScanPath::kAvx512Bf16:
       if (rough && rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
-      if (fewest) return scan_internal::kAvx512Bf16Few;
+      if (few) return scan_internal::kAvx512Bf16Few;
       return rows <= kEightRows ? scan_internal::kAvx512Bf16Eight : scan_internal::kAvx512Bf16;
     case ScanPath::kAmxBf16:
       return scan_internal::kAmxBf16;

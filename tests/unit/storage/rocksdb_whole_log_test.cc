@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -67,6 +69,12 @@ class WholeLogTest : public ::testing::Test {
     return borders;
   }
 
+  // What the store wrote about itself.
+  static bool TellsOfAHole(const std::string& path) {
+    std::ifstream log(fs::path(path) / "LOG");
+    return std::string(std::istreambuf_iterator<char>(log), {}).find("The log has a hole") != std::string::npos;
+  }
+
   // A copy that lost `log` from `size` on opens as `state`, goes on, and opens again.
   void ExpectEndsAt(TurnBuilder state, const std::string& log, std::optional<uint64_t> size) {
     SCOPED_TRACE(::testing::Message() << log << " cut at " << (size ? absl::StrCat(*size) : "its name") << ", turn "
@@ -79,6 +87,7 @@ class WholeLogTest : public ::testing::Test {
     for (int opening = 0; opening < 2; ++opening) {
       auto store = Open(copy);
       ASSERT_NE(store, nullptr);
+      EXPECT_EQ(TellsOfAHole(copy), log != *Logs(path_).rbegin());
       ExpectHolds(*store, state, state.model(), true);
       ASSERT_TRUE(CommitOne(store.get(), state.Next()).ok());
     }
