@@ -47,7 +47,7 @@ enum class TurnEdge : uint8_t {
 
 // Options of the process for every memory. None of them changes a bit of any answer.
 struct EngineOptions {
-  uint32_t shards = 0;                 // parts searched in parallel; 0: min(cores, partitions)
+  uint32_t shards = 0;                 // parts read and searched in parallel; 0: ShardCount chooses
   std::string index = "flat";          // or "faiss_flat", "canonical"
   uint32_t max_turn_rows = 4096;       // rows that one turn takes; a larger request is alone in its turn
   uint64_t mailbox_rows = 65536;       // rows that may wait; beyond: RESOURCE_EXHAUSTED / MAILBOX_FULL
