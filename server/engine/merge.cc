@@ -16,8 +16,10 @@ void MergeNeighbors(absl::Span<const Proposal> proposals, size_t index, MergedRo
     const RowProposal& row = p.rows[index];
     // Every shard's are in order already.
     const auto middle = merged->neighbors.insert(merged->neighbors.end(), row.neighbors.begin(), row.neighbors.end());
-    std::inplace_merge(merged->neighbors.begin(), middle, merged->neighbors.end(),
-                       [](const ScoredSlot& a, const ScoredSlot& b) { return Before(a.rank(), b.rank()); });
+    if (middle != merged->neighbors.begin()) {
+      std::inplace_merge(merged->neighbors.begin(), middle, merged->neighbors.end(),
+                         [](const ScoredSlot& a, const ScoredSlot& b) { return Before(a.rank(), b.rank()); });
+    }
     unproven |= row.bound.kind == Bound::Kind::kUnproven;
     if (row.bound.kind == Bound::Kind::kRank &&
         (bound.kind == Bound::Kind::kComplete || Before(row.bound.rank, bound.rank))) {

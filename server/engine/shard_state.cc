@@ -44,8 +44,9 @@ absl::Status ShardState::Load(SlotId slot, int64_t value, Step written_step, uin
   if (slots_.table().IsLive(position)) {
     return absl::DataLossError(absl::StrCat("slot ", slot.value, " was loaded twice"));
   }
-  slots_.Load(position, {value, written_step.value, hits}, key);
+  // First the hash: its record is read again as soon as it is written, and would wait for the table's stores to memory.
   PartitionHashOf(position) += SlotHash(slot.value, value, written_step.value, hits, key);
+  slots_.Load(position, {value, written_step.value, hits}, key);
   return absl::OkStatus();
 }
 
