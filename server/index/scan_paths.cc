@@ -104,7 +104,7 @@ std::string_view Name(ScanPath path) {
 constexpr size_t kFewRows = 6;
 constexpr size_t kEightRows = 8;
 constexpr size_t kInt8Rows = 17;
-constexpr size_t kInt8RowsBesideBfloat16 = 96;
+constexpr size_t kInt8RowsBesideBfloat16 = 48;
 constexpr size_t kInt8KeysAWanted = 1024;
 
 const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_wanted) {
