@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/status_macros.h"
+#include "server/index/device_plan.h"
 #include "server/index/index_factory.h"
 #include "server/memory/shard_slots.h"
 
@@ -29,7 +30,9 @@ constexpr double kOpenSeconds = 0.5;
 }  // namespace
 
 uint32_t ShardCount(const MemorySpec& spec, const EngineOptions& engine, size_t cores) {
-  return std::min<uint32_t>(engine.shards > 0 ? engine.shards : static_cast<uint32_t>(cores), spec.partitions);
+  // A device is searched by one shard as fast as by several; what runs on the CPU beside it is spread within the shard.
+  const size_t parts = IsDeviceIndex(engine.index) ? std::max<size_t>(1, engine.gpu_devices.size()) : cores;
+  return std::min<uint32_t>(engine.shards > 0 ? engine.shards : static_cast<uint32_t>(parts), spec.partitions);
 }
 
 absl::StatusOr<MemoryPlan> PlanOf(const MemorySpec& spec, const PlanOptions& options) {
@@ -42,10 +45,12 @@ absl::StatusOr<MemoryPlan> PlanOf(const MemorySpec& spec, const PlanOptions& opt
       capacity += spec.capacity / spec.partitions + (p < spec.capacity % spec.partitions ? 1 : 0);
     }
     plan.table_bytes += ShardSlots::PlannedBytes(capacity, spec.key_dim);
-    EVOKE_ASSIGN_OR_RETURN(const uint64_t index_bytes,
-                           PlannedIndexBytes(options.engine.index,
-                                             {.dim = spec.key_dim, .capacity = static_cast<uint32_t>(capacity)}));
-    plan.index_bytes += index_bytes;
+    EVOKE_ASSIGN_OR_RETURN(const IndexPlan index,
+                           PlanIndex(options.engine.index, {.dim = spec.key_dim,
+                                                            .capacity = static_cast<uint32_t>(capacity),
+                                                            .make_device = options.engine.make_device}));
+    plan.index_bytes += index.ram_bytes;
+    plan.gpu_bytes += index.device_bytes;
   }
   plan.session_bytes = options.engine.max_sessions * (kSession + options.engine.max_unacknowledged * kReply);
   plan.ram_bytes = plan.table_bytes + plan.index_bytes + plan.session_bytes;

@@ -27,7 +27,7 @@ struct MemoryPlan {
   uint64_t disk_slot_bytes = 0;
   uint64_t disk_record_bytes = 0;    // turn records and replies that are kept
   uint64_t disk_headroom_bytes = 0;  // the log, and files that are being merged beside what they become
-  uint64_t gpu_bytes = 0;
+  uint64_t gpu_bytes = 0;                // on all devices together, at most
   double recovery_seconds_estimate = 0;  // from a full store
   double scan_seconds_estimate = 0;      // of all keys for one row, by one core
 };

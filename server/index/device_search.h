@@ -23,6 +23,7 @@ class DeviceSearch {
 
   // Copies these positions' keys to the device, and what is live of them (a position that is not is never proposed
   // again). Grows as the highest position demands. May return before the device is done; later calls come after it.
+  // Requires: the positions ascend, each once.
   virtual absl::Status Write(const KeyMatrixView& keys, absl::Span<const uint32_t> positions) = 0;
   // Forgets all keys, and gives the memory back.
   virtual void Clear() = 0;
@@ -36,8 +37,9 @@ class DeviceSearch {
   virtual absl::Status Verify(const KeyMatrixView& keys, absl::Span<const uint32_t> positions,
                               std::vector<uint32_t>* differ) = 0;
 
-  virtual std::string_view name() const = 0;    // "gpu", "faiss_gpu", ...
-  virtual uint64_t DeviceBytes() const = 0;     // allocated on the device
+  virtual std::string_view name() const = 0;           // "gpu", "faiss_gpu", ...
+  virtual uint64_t DeviceBytes() const = 0;            // allocated on the device
+  virtual uint64_t WidenedRows() const { return 0; }   // certified, but not at once; since it was made
 };
 
 }  // namespace evoke

@@ -1,0 +1,108 @@
+#include "tests/testing/twin_keys.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "server/base/check.h"
+#include "server/base/status_macros.h"
+#include "server/index/proposed_search.h"
+
+namespace evoke {
+
+TwinKeys::TwinKeys(uint32_t dim, KeyFormat format, std::shared_ptr<TwinFaults> faults)
+    : dim_(dim), format_(format), row_bytes_(size_t{dim} * ComponentBytes(format)), faults_(std::move(faults)) {}
+
+absl::Status TwinKeys::Call() {
+  const int call = faults_->calls++;
+  if (faults_->lost_from_call < 0 || call < faults_->lost_from_call) return absl::OkStatus();
+  return absl::UnavailableError("the twin is lost");
+}
+
+absl::Status TwinKeys::Grow(uint64_t rows) {
+  EVOKE_RETURN_IF_ERROR(Call());
+  const uint64_t bytes = rows * row_bytes_;
+  if (bytes > faults_->room_bytes) return absl::ResourceExhaustedError("the twin is full");
+  EVOKE_CHECK(bytes >= keys_.size());
+  keys_.resize(bytes);
+  return absl::OkStatus();
+}
+
+void TwinKeys::Clear() { keys_.clear(); }
+
+absl::StatusOr<uint8_t*> TwinKeys::Stage(size_t rows) {
+  EVOKE_RETURN_IF_ERROR(Call());
+  staged_.assign(rows * row_bytes_, 0xee);
+  return staged_.data();
+}
+
+absl::Status TwinKeys::Put(absl::Span<const uint32_t> positions) {
+  EVOKE_RETURN_IF_ERROR(Call());
+  EVOKE_CHECK(positions.size() * row_bytes_ == staged_.size());
+  for (size_t i = 0; i < positions.size(); ++i) {
+    EVOKE_CHECK((positions[i] + uint64_t{1}) * row_bytes_ <= keys_.size());
+    std::memcpy(&keys_[positions[i] * row_bytes_], &staged_[i * row_bytes_], row_bytes_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TwinKeys::Get(absl::Span<const uint32_t> positions, uint8_t* rows) {
+  EVOKE_RETURN_IF_ERROR(Call());
+  for (size_t i = 0; i < positions.size(); ++i) {
+    EVOKE_CHECK((positions[i] + uint64_t{1}) * row_bytes_ <= keys_.size());
+    std::memcpy(rows + i * row_bytes_, &keys_[positions[i] * row_bytes_], row_bytes_);
+  }
+  return absl::OkStatus();
+}
+
+// Seven sums side by side: neither the canonical order nor the plain one.
+float TwinKeys::Score(const uint8_t* key, const uint8_t* row) const {
+  const auto component = [&](const uint8_t* vector, uint32_t e) {
+    if (format_ == KeyFormat::kFloat16) {
+      uint16_t half;
+      std::memcpy(&half, vector + sizeof half * e, sizeof half);
+      return FromFloat16(half);
+    }
+    float x;
+    std::memcpy(&x, vector + sizeof x * e, sizeof x);
+    if (!faults_->coarse) return x;
+    return std::bit_cast<float>((std::bit_cast<uint32_t>(x) + 0x1000u) & ~0x1fffu);  // TF32
+  };
+  float sums[7] = {};
+  for (uint32_t e = 0; e < dim_; ++e) sums[e % 7] += component(key, e) * component(row, e);
+  return std::accumulate(std::begin(sums), std::end(sums), 0.0f);
+}
+
+absl::Status TwinKeys::Best(uint32_t rows, size_t count, uint32_t ask, std::vector<float>* scores,
+                            std::vector<int64_t>* positions) {
+  EVOKE_RETURN_IF_ERROR(Call());
+  EVOKE_CHECK(count * row_bytes_ == staged_.size() && ask > 0 && ask <= max_ask() && ask <= rows);
+  EVOKE_CHECK(rows * row_bytes_ <= keys_.size());
+  scores->clear();
+  positions->clear();
+  std::vector<float> all(rows);
+  std::vector<int64_t> order(rows);
+  for (size_t i = 0; i < count; ++i) {
+    for (uint32_t p = 0; p < rows; ++p) all[p] = Score(&keys_[p * row_bytes_], &staged_[i * row_bytes_]);
+    std::iota(order.begin(), order.end(), 0);
+    // Equal scores in the order that no one expects.
+    std::nth_element(order.begin(), order.begin() + (ask - 1), order.end(),
+                     [&](int64_t a, int64_t b) { return all[a] != all[b] ? all[a] > all[b] : a > b; });
+    for (uint32_t n = 0; n < ask; ++n) {
+      scores->push_back(all[order[n]]);
+      positions->push_back(order[n]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+MakeDeviceSearch TwinDevices(std::shared_ptr<TwinFaults> faults) {
+  return [faults](std::string_view name, const DeviceSearchOptions& options) -> absl::StatusOr<std::unique_ptr<DeviceSearch>> {
+    const KeyFormat format = name == "faiss_gpu_f16" ? KeyFormat::kFloat16 : KeyFormat::kFloat32;
+    return std::make_unique<ProposedSearch>(name, format, std::make_unique<TwinKeys>(options.dim, format, faults), options);
+  };
+}
+
+}  // namespace evoke
