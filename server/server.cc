@@ -281,7 +281,7 @@ void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
 
 absl::StatusOr<uint64_t> Server::ChooseDevices(EngineOptions* engine) {
   if (!IsDeviceIndex(engine->index)) return 0;
-  EVOKE_RETURN_IF_ERROR(PlanIndex(engine->index, {.dim = 1}).status());  // is it built in?
+  EVOKE_RETURN_IF_ERROR(PlanIndex(engine->index, {.dim = 1, .make_device = engine->make_device}).status());
   engine->on_device_search = [this](int device, absl::Duration taken) { exporter_.OnDeviceSearch(device, taken); };
   const absl::StatusOr<std::vector<DeviceInfo>> found = ListDevices();
   if (!found.ok()) {
@@ -388,7 +388,7 @@ void Server::Reload(const Config& config) {
 }
 
 absl::Status CheckFiles(const Config& config) {
-  EVOKE_RETURN_IF_ERROR(PlanIndex(config.engine.index, {.dim = 1}).status());
+  EVOKE_RETURN_IF_ERROR(PlanIndex(config.engine.index, {.dim = 1}).status());  // is it built in?
   return Security::Check(SecurityFilesOf(config));
 }
 

@@ -1,9 +1,9 @@
 // A device that is a piece of RAM: what FAISS does on a GPU, by loops on the CPU, and what a GPU does wrong, when told.
 //
-// Sums are float32 in an order of their own, so that the certificate has something to certify. Threads: as DeviceKeys; the
-// faults may be set from others between calls.
+// Sums are float32 in an order of their own, so that the certificate has something to certify. Threads: as DeviceKeys.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -15,12 +15,12 @@
 
 namespace evoke {
 
-// Shared by all twins made with it.
+// Shared by all twins made with it. Thread-safe.
 struct TwinFaults {
-  int calls = 0;               // so far, of all that can fail
-  int lost_from_call = -1;     // this call and all later ones say UNAVAILABLE; -1: none
-  uint64_t room_bytes = ~uint64_t{0};  // Grow beyond says RESOURCE_EXHAUSTED
-  bool coarse = false;         // computes in fewer bits than it says
+  std::atomic<int> calls = 0;                       // so far, of all that can fail
+  std::atomic<int> lost_from_call = -1;             // this call and all later ones say UNAVAILABLE; -1: none
+  std::atomic<uint64_t> room_bytes = ~uint64_t{0};  // Grow beyond says RESOURCE_EXHAUSTED
+  std::atomic<bool> coarse = false;                 // computes in fewer bits than it says
 };
 
 class TwinKeys final : public DeviceKeys {

@@ -67,7 +67,8 @@ TEST_F(GpuIndexTest, TellsWhatItHasOnItsDeviceAndHowOftenThatWasSearched) {
 
 TEST_F(GpuIndexTest, AnswersAlikeWhateverCallTheDeviceIsLostAt) {
   for (int lost = 0; lost < 30; ++lost) {
-    faults_ = std::make_shared<TwinFaults>(TwinFaults{.lost_from_call = lost});
+    faults_ = std::make_shared<TwinFaults>();
+    faults_->lost_from_call = lost;
     Make(TwinDevices(faults_));
     keys_ = Keys(kCapacity, kDim);
     index_->Rebuild(keys_.View());
