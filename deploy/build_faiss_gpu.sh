@@ -13,8 +13,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-version=1.7.3-1
-checksums="SUMS"
+version=1.7.3-2
+checksums="3e4fac26d8c9e9008ecea4ae5fc414c658998fce4ba75835058b1a71d3516002  faiss_1.7.3.orig.tar.gz
+a351977533afa5575b21de74a58cacb66d846006b1ef971bed85e01e66eb7f94  faiss_1.7.3-2.debian.tar.xz"
 
 fail() {
   echo "build_faiss_gpu: $1" >&2

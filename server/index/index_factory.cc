@@ -5,7 +5,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/index/canonical_index.h"
+#include "server/index/device_plan.h"
 #include "server/index/faiss_flat_index.h"
 #include "server/index/flat_index.h"
 #include "server/index/gpu_index.h"

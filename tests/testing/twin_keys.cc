@@ -2,15 +2,23 @@
 
 #include <algorithm>
 #include <bit>
+#include <cfloat>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
+#include "server/index/list_merger.h"
 #include "server/index/proposed_search.h"
 
 namespace evoke {
+
+namespace {
+
+constexpr uint32_t kPartRows = 1500;
+
+}  // namespace
 
 TwinKeys::TwinKeys(uint32_t dim, KeyFormat format, std::shared_ptr<TwinFaults> faults)
     : dim_(dim), format_(format), row_bytes_(size_t{dim} * ComponentBytes(format)), faults_(std::move(faults)) {}
@@ -80,21 +88,29 @@ absl::Status TwinKeys::Best(uint32_t rows, size_t count, uint32_t ask, std::vect
   EVOKE_RETURN_IF_ERROR(Call());
   EVOKE_CHECK(count * row_bytes_ == staged_.size() && ask > 0 && ask <= max_ask() && ask <= rows);
   EVOKE_CHECK(rows * row_bytes_ <= keys_.size());
-  scores->clear();
-  positions->clear();
-  std::vector<float> all(rows);
-  std::vector<int64_t> order(rows);
-  for (size_t i = 0; i < count; ++i) {
-    for (uint32_t p = 0; p < rows; ++p) all[p] = Score(&keys_[p * row_bytes_], &staged_[i * row_bytes_]);
-    std::iota(order.begin(), order.end(), 0);
-    // Equal scores in the order that no one expects.
-    std::nth_element(order.begin(), order.begin() + (ask - 1), order.end(),
-                     [&](int64_t a, int64_t b) { return all[a] != all[b] ? all[a] > all[b] : a > b; });
-    for (uint32_t n = 0; n < ask; ++n) {
-      scores->push_back(all[order[n]]);
-      positions->push_back(order[n]);
+  ListMerger merger(count, ask);
+  for (uint32_t first = 0; first < rows; first += kPartRows) {
+    const uint32_t part = std::min(kPartRows, rows - first);
+    std::vector<float> all(part);
+    std::vector<int64_t> order(part);
+    std::vector<float> part_scores;
+    std::vector<int64_t> part_positions;
+    const uint32_t listed = std::min(ask, part + 3);  // at the end of a list may be what was not found
+    for (size_t i = 0; i < count; ++i) {
+      for (uint32_t p = 0; p < part; ++p) all[p] = Score(&keys_[(first + p) * row_bytes_], &staged_[i * row_bytes_]);
+      std::iota(order.begin(), order.end(), 0);
+      // Equal scores in the order that no one expects.
+      const uint32_t found = std::min(listed, part);
+      std::nth_element(order.begin(), order.begin() + (found - 1), order.end(),
+                       [&](int64_t a, int64_t b) { return all[a] != all[b] ? all[a] > all[b] : a > b; });
+      for (uint32_t n = 0; n < listed; ++n) {
+        part_scores.push_back(n < found ? all[order[n]] : -FLT_MAX);
+        part_positions.push_back(n < found ? order[n] : -1);
+      }
     }
+    merger.Add(part_scores.data(), part_positions.data(), listed, first);
   }
+  merger.Take(scores, positions);
   return absl::OkStatus();
 }
 

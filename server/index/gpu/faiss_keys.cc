@@ -3,12 +3,15 @@
 #include <faiss/gpu/GpuDistance.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
 #include "server/index/gpu/row_copies.h"
+#include "server/index/list_merger.h"
 
 namespace evoke {
 namespace {
@@ -16,6 +19,14 @@ namespace {
 constexpr uint64_t kAlignment = 256;
 
 uint64_t Aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+uint64_t PositionsAt(size_t entries) { return Aligned(entries * sizeof(float)); }
+
+// FAISS 1.7.3 counts the components of a matrix in an int, with some room left for what it adds.
+constexpr uint64_t kPartComponents = uint64_t{1} << 30;
+
+// What a buffer that is made anew is made for: batches differ in size, and each new buffer costs a wait.
+uint64_t Ample(uint64_t bytes) { return std::bit_ceil(std::max<uint64_t>(bytes, 1 << 16)); }
 
 // So many rows of a search that FAISS's temporary memory holds what it makes of them, twice for its two streams: a tile of
 // scores, and the best of each tile. (chooseTileSize in FAISS's DistanceUtils.cuh: tiles of 512 rows that would be 512 MiB
@@ -82,13 +93,13 @@ absl::StatusOr<uint8_t*> FaissKeys::Stage(size_t rows) {
   Staging& staging = staging_[turn_];
   EVOKE_RETURN_IF_ERROR(staging.copied.Wait());
   // Positions come behind the rows.
-  EVOKE_RETURN_IF_ERROR(staging.buffer.Reserve(Aligned(rows * row_bytes_) + rows * sizeof(uint32_t)));
+  EVOKE_RETURN_IF_ERROR(staging.buffer.Reserve(Ample(Aligned(rows * row_bytes_) + rows * sizeof(uint32_t))));
   return staging.buffer.as<uint8_t>();
 }
 
 absl::Status FaissKeys::CopyToDevice(uint64_t bytes) {
   Staging& staging = staging_[turn_];
-  EVOKE_RETURN_IF_ERROR(staged_.Reserve(bytes, faiss_->stream()));
+  EVOKE_RETURN_IF_ERROR(staged_.Reserve(Ample(bytes), faiss_->stream()));
   EVOKE_RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(staged_.as<void>(), staging.buffer.as<void>(), bytes,
                                                    cudaMemcpyHostToDevice, faiss_->stream().get()),
                                    "copying to the device"));
@@ -128,7 +139,7 @@ absl::Status FaissKeys::Get(absl::Span<const uint32_t> positions, uint8_t* rows)
                                     .count = static_cast<uint32_t>(positions.size()),
                                     .row_bytes = static_cast<uint32_t>(row_bytes_)},
                                    faiss_->stream()));
-  EVOKE_RETURN_IF_ERROR(answers_.Reserve(bytes));
+  EVOKE_RETURN_IF_ERROR(answers_.Reserve(Ample(bytes)));
   EVOKE_RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(answers_.as<void>(), staged_.as<void>(), bytes,
                                                    cudaMemcpyDeviceToHost, faiss_->stream().get()),
                                    "copying from the device"));
@@ -138,21 +149,37 @@ absl::Status FaissKeys::Get(absl::Span<const uint32_t> positions, uint8_t* rows)
   return absl::OkStatus();
 }
 
+// Keys are searched in parts that FAISS can count, and the lists of the parts merged.
 absl::Status FaissKeys::Best(uint32_t rows, size_t count, uint32_t ask, std::vector<float>* scores,
                              std::vector<int64_t>* positions) {
   const DeviceScope scope(options_.device);
   EVOKE_RETURN_IF_ERROR(scope.status());
   EVOKE_CHECK(count == staged_rows_ && ask > 0 && ask <= max_ask() && ask <= rows);
-  const size_t entries = count * ask;
-  const uint64_t behind = Aligned(entries * sizeof(float));
-  EVOKE_RETURN_IF_ERROR(scores_.Reserve(entries * sizeof(float), faiss_->stream()));
-  EVOKE_RETURN_IF_ERROR(positions_.Reserve(entries * sizeof(int64_t), faiss_->stream()));
-  EVOKE_RETURN_IF_ERROR(answers_.Reserve(behind + entries * sizeof(int64_t)));
   EVOKE_RETURN_IF_ERROR(CopyToDevice(count * row_bytes_));
   if (options_.rebuild_flat && changed_) EVOKE_RETURN_IF_ERROR(Rebuild(rows));
-  const size_t at_once = RowsAtOnce(rows, ask, options_.dim, options_.format);
-  for (size_t first = 0; first < count; first += at_once) {
-    EVOKE_RETURN_IF_ERROR(Propose(rows, first, std::min(at_once, count - first), ask));
+  const uint32_t part_rows = flat_ != nullptr ? rows : static_cast<uint32_t>(kPartComponents / options_.dim);
+  ListMerger merger(count, ask);
+  for (uint32_t first = 0; first < rows; first += part_rows) {
+    const uint32_t in_part = std::min(part_rows, rows - first);
+    const Part part{.first = first, .rows = in_part, .ask = std::min(ask, in_part)};
+    EVOKE_RETURN_IF_ERROR(SearchPart(part, count));
+    merger.Add(answers_.as<float>(), reinterpret_cast<const int64_t*>(answers_.as<uint8_t>() + PositionsAt(count * part.ask)),
+               part.ask, part.first);
+  }
+  merger.Take(scores, positions);
+  return absl::OkStatus();
+}
+
+// The part's lists come to lie in answers_: scores, and behind them positions within the part.
+absl::Status FaissKeys::SearchPart(const Part& part, size_t count) {
+  const size_t entries = count * part.ask;
+  const uint64_t behind = PositionsAt(entries);
+  EVOKE_RETURN_IF_ERROR(scores_.Reserve(Ample(entries * sizeof(float)), faiss_->stream()));
+  EVOKE_RETURN_IF_ERROR(positions_.Reserve(Ample(entries * sizeof(int64_t)), faiss_->stream()));
+  EVOKE_RETURN_IF_ERROR(answers_.Reserve(Ample(behind + entries * sizeof(int64_t))));
+  const size_t at_once = RowsAtOnce(part.rows, part.ask, options_.dim, options_.format);
+  for (size_t row = 0; row < count; row += at_once) {
+    EVOKE_RETURN_IF_ERROR(Propose(part, row, std::min(at_once, count - row)));
   }
   const cudaStream_t stream = faiss_->stream().get();
   EVOKE_RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(answers_.as<void>(), scores_.as<void>(), entries * sizeof(float),
@@ -162,36 +189,32 @@ absl::Status FaissKeys::Best(uint32_t rows, size_t count, uint32_t ask, std::vec
                                                    entries * sizeof(int64_t), cudaMemcpyDeviceToHost, stream),
                                    "copying positions"));
   EVOKE_RETURN_IF_ERROR(answered_.Record(faiss_->stream()));
-  EVOKE_RETURN_IF_ERROR(answered_.Wait());
-  const auto* const first_position = reinterpret_cast<const int64_t*>(answers_.as<uint8_t>() + behind);
-  scores->assign(answers_.as<float>(), answers_.as<float>() + entries);
-  positions->assign(first_position, first_position + entries);
-  return absl::OkStatus();
+  return answered_.Wait();
 }
 
-absl::Status FaissKeys::Propose(uint32_t rows, size_t first, size_t count, uint32_t ask) {
-  float* const scores = scores_.as<float>() + first * ask;
-  int64_t* const positions = positions_.as<int64_t>() + first * ask;
-  const uint8_t* const queries = staged_.as<uint8_t>() + first * row_bytes_;
+absl::Status FaissKeys::Propose(const Part& part, size_t row, size_t count) {
+  float* const scores = scores_.as<float>() + row * part.ask;
+  int64_t* const positions = positions_.as<int64_t>() + row * part.ask;
+  const uint8_t* const queries = staged_.as<uint8_t>() + row * row_bytes_;
   return faiss_->Run(options_.format, [&](faiss::gpu::StandardGpuResources* resources) {
     if (flat_ != nullptr) {
-      flat_->search(static_cast<int64_t>(count), reinterpret_cast<const float*>(queries), ask, scores, positions);
+      flat_->search(static_cast<int64_t>(count), reinterpret_cast<const float*>(queries), part.ask, scores, positions);
       return;
     }
     const auto type = options_.format == KeyFormat::kFloat32 ? faiss::gpu::DistanceDataType::F32
                                                              : faiss::gpu::DistanceDataType::F16;
     faiss::gpu::GpuDistanceParams params;
     params.metric = faiss::METRIC_INNER_PRODUCT;
-    params.k = static_cast<int>(ask);
+    params.k = static_cast<int>(part.ask);
     params.dims = static_cast<int>(options_.dim);
-    params.vectors = keys_.as<void>();
+    params.vectors = keys_.as<uint8_t>() + part.first * row_bytes_;
     params.vectorType = type;
     params.vectorsRowMajor = true;
-    params.numVectors = rows;
+    params.numVectors = static_cast<int>(part.rows);
     params.queries = queries;
     params.queryType = type;
     params.queriesRowMajor = true;
-    params.numQueries = static_cast<int64_t>(count);
+    params.numQueries = static_cast<int>(count);
     params.outDistances = scores;
     params.outIndicesType = faiss::gpu::IndicesDataType::I64;
     params.outIndices = positions;
@@ -200,6 +223,9 @@ absl::Status FaissKeys::Propose(uint32_t rows, size_t first, size_t count, uint3
 }
 
 absl::Status FaissKeys::Rebuild(uint32_t rows) {
+  if (uint64_t{rows} * options_.dim > kPartComponents) {
+    return absl::ResourceExhaustedError(absl::StrCat(rows, " keys of ", options_.dim, " are more than FAISS's GpuIndexFlat counts"));
+  }
   EVOKE_RETURN_IF_ERROR(faiss_->Run(options_.format, [&](faiss::gpu::StandardGpuResources* resources) {
     flat_.reset();  // before the new one is made: both at once may be too much
     faiss::gpu::GpuIndexFlatConfig config;

@@ -43,7 +43,14 @@ class FaissKeys final : public DeviceKeys {
   FaissKeys(FaissDevice* faiss, const Options& options);
   absl::Status CopyToDevice(uint64_t bytes);
   absl::Status Rebuild(uint32_t rows);
-  absl::Status Propose(uint32_t rows, size_t first, size_t count, uint32_t ask);
+  // Of the keys: those that one call of FAISS searches, and how many it lists.
+  struct Part {
+    uint32_t first;
+    uint32_t rows;
+    uint32_t ask;
+  };
+  absl::Status SearchPart(const Part& part, size_t count);
+  absl::Status Propose(const Part& part, size_t row, size_t count);
 
   struct Staging {
     PinnedBuffer buffer;
