@@ -15,8 +15,6 @@
 namespace evoke {
 namespace {
 
-void PrintTo(const DeviceCase& c, std::ostream* out) { *out << c.index; }
-
 // An index on a device, and beside it the CPU's, over the same keys.
 class Pair {
  public:
@@ -102,7 +100,7 @@ TEST_P(DeviceIndexTest, AnswersAlikeOverALongLogOfUpdates) {
   constexpr uint32_t kCapacity = 1777;
   Pair pair = Make(kCapacity, kDim);
   std::vector<uint32_t> live;
-  for (int turn = 0; turn < (slow() ? 120 : 600); ++turn) {
+  for (int turn = 0; turn < (slow() ? 80 : 600); ++turn) {
     std::vector<uint32_t> freed;
     std::vector<uint32_t> written;
     for (size_t n = random_() % 20; n > 0 && live.size() > 1; --n) {
@@ -137,7 +135,7 @@ TEST_P(DeviceIndexTest, AnswersAlikeForSizesThatAreMultiplesOfNothing) {
       Pair pair = Make(count + 3, dim);
       Fill(&pair, 0, count, dim);
       const std::vector<uint32_t> want = {1, 2, 7, std::max(1u, count / 3), count, count + 9};
-      ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(want.size(), dim), want, count > 1000))
+      ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(want.size(), dim), want, count > 1000 && dim > 2))
           << count << " keys of " << dim;
     }
   }
@@ -145,11 +143,11 @@ TEST_P(DeviceIndexTest, AnswersAlikeForSizesThatAreMultiplesOfNothing) {
 
 TEST_P(DeviceIndexTest, AnswersAlikeForBatchesOfEverySizeAndKUpTo1024) {
   constexpr uint32_t kDim = 24;
-  const uint32_t count = slow() ? 2500 : 30'011;
+  const uint32_t count = slow() ? 1501 : 30'011;
   Pair pair = Make(count, kDim);
   Fill(&pair, 0, count, kDim);
   for (const size_t batch : {size_t{1}, size_t{2}, size_t{63}, size_t{64}, size_t{65}, size_t{511}, size_t{4096}}) {
-    if (slow() && batch > 100) continue;
+    if (slow() && batch > 70) continue;
     for (const uint32_t k : {1u, 31u, 256u, 1000u, 1024u}) {
       if (batch > 1000 && k > 256) continue;
       std::vector<uint32_t> want(batch, k);
@@ -157,7 +155,7 @@ TEST_P(DeviceIndexTest, AnswersAlikeForBatchesOfEverySizeAndKUpTo1024) {
       ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(batch, kDim), want)) << batch << " rows, k " << k;
     }
   }
-  if (slow()) ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(4096, kDim), std::vector<uint32_t>(4096, 2)));
+  ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(4096, kDim), std::vector<uint32_t>(4096, 2)));
 }
 
 // Keys closer to each other than the rounding of any format tells, equal keys, and clusters between them.

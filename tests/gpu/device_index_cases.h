@@ -1,6 +1,7 @@
 // What is asked of every index on a device: by tests/gpu of real ones, by tests/unit/index of their twin on the CPU.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ struct DeviceCase {
   MakeDeviceSearch devices;  // empty: real ones
   bool slow = false;         // compares by loops: sizes are a part of what a device is asked
 };
+
+inline void PrintTo(const DeviceCase& c, std::ostream* out) { *out << c.index; }
 
 // Defined by the binary. Empty `skip`: ask; else why not.
 std::vector<DeviceCase> DeviceCases();

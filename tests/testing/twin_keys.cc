@@ -65,29 +65,43 @@ absl::Status TwinKeys::Get(absl::Span<const uint32_t> positions, uint8_t* rows) 
   return absl::OkStatus();
 }
 
-// Seven sums side by side: neither the canonical order nor the plain one.
-float TwinKeys::Score(const uint8_t* key, const uint8_t* row) const {
-  const auto component = [&](const uint8_t* vector, uint32_t e) {
+// What a row is when it is multiplied.
+void TwinKeys::Decode(const uint8_t* row, float* out) const {
+  for (uint32_t e = 0; e < dim_; ++e) {
     if (format_ == KeyFormat::kFloat16) {
       uint16_t half;
-      std::memcpy(&half, vector + sizeof half * e, sizeof half);
-      return FromFloat16(half);
+      std::memcpy(&half, row + sizeof half * e, sizeof half);
+      out[e] = FromFloat16(half);
+    } else {
+      std::memcpy(out + e, row + sizeof(float) * e, sizeof(float));
+      if (faults_->coarse) out[e] = std::bit_cast<float>((std::bit_cast<uint32_t>(out[e]) + 0x1000u) & ~0x1fffu);  // TF32
     }
-    float x;
-    std::memcpy(&x, vector + sizeof x * e, sizeof x);
-    if (!faults_->coarse) return x;
-    return std::bit_cast<float>((std::bit_cast<uint32_t>(x) + 0x1000u) & ~0x1fffu);  // TF32
-  };
-  float sums[7] = {};
-  for (uint32_t e = 0; e < dim_; ++e) sums[e % 7] += component(key, e) * component(row, e);
-  return std::accumulate(std::begin(sums), std::end(sums), 0.0f);
+  }
 }
+
+namespace {
+
+// Four sums side by side: neither the canonical order nor the plain one.
+float Score(const float* key, const float* row, uint32_t dim) {
+  float sums[4] = {};
+  uint32_t e = 0;
+  for (; e + 4 <= dim; e += 4) {
+    for (uint32_t lane = 0; lane < 4; ++lane) sums[lane] += key[e + lane] * row[e + lane];
+  }
+  for (; e < dim; ++e) sums[0] += key[e] * row[e];
+  return (sums[3] + sums[1]) + (sums[2] + sums[0]);
+}
+
+}  // namespace
 
 absl::Status TwinKeys::Best(uint32_t rows, size_t count, uint32_t ask, std::vector<float>* scores,
                             std::vector<int64_t>* positions) {
   EVOKE_RETURN_IF_ERROR(Call());
   EVOKE_CHECK(count * row_bytes_ == staged_.size() && ask > 0 && ask <= max_ask() && ask <= rows);
   EVOKE_CHECK(rows * row_bytes_ <= keys_.size());
+  std::vector<float> keys(size_t{rows} * dim_);
+  for (uint32_t p = 0; p < rows; ++p) Decode(&keys_[p * row_bytes_], &keys[size_t{p} * dim_]);
+  std::vector<float> row(dim_);
   ListMerger merger(count, ask);
   for (uint32_t first = 0; first < rows; first += kPartRows) {
     const uint32_t part = std::min(kPartRows, rows - first);
@@ -97,7 +111,8 @@ absl::Status TwinKeys::Best(uint32_t rows, size_t count, uint32_t ask, std::vect
     std::vector<int64_t> part_positions;
     const uint32_t listed = std::min(ask, part + 3);  // at the end of a list may be what was not found
     for (size_t i = 0; i < count; ++i) {
-      for (uint32_t p = 0; p < part; ++p) all[p] = Score(&keys_[(first + p) * row_bytes_], &staged_[i * row_bytes_]);
+      Decode(&staged_[i * row_bytes_], row.data());
+      for (uint32_t p = 0; p < part; ++p) all[p] = Score(&keys[size_t{first + p} * dim_], row.data(), dim_);
       std::iota(order.begin(), order.end(), 0);
       // Equal scores in the order that no one expects.
       const uint32_t found = std::min(listed, part);

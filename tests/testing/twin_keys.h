@@ -39,7 +39,7 @@ class TwinKeys final : public DeviceKeys {
 
  private:
   absl::Status Call();
-  float Score(const uint8_t* key, const uint8_t* row) const;
+  void Decode(const uint8_t* row, float* out) const;
 
   const uint32_t dim_;
   const KeyFormat format_;
