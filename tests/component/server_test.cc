@@ -507,9 +507,13 @@ TEST_F(ServerTest, ALostDeviceIsAnAlarmInStatusAndReadinessAndNothingElse) {
   Memory(&v1::MemoryService::StubInterface::TrainStep, Step({1, 0}, {1}, 1));
   EXPECT_EQ(ServerStatus().alarms_size(), 0);
   faults->lost_from_call = 0;
-  uint64_t number = 1;
+  v1::QueryRequest query;
+  query.mutable_memory()->set_name("faces");
+  *query.mutable_embeddings() = Step({1, 0}, {0}, 1).embeddings();
+  query.set_k(1);
   while (ServerStatus().alarms_size() == 0) {  // told about a second after a turn
-    Memory(&v1::MemoryService::StubInterface::TrainStep, Step({0, 1}, {2}, ++number));
+    const auto answer = Memory(&v1::MemoryService::StubInterface::Query, query);
+    ASSERT_EQ(Numbers<int64_t>(answer.values()), std::vector<int64_t>{1});
   }
   EXPECT_EQ(ServerStatus().alarms(0).name(), "gpu_lost");
   EXPECT_EQ(ServerStatus().alarms(0).memory(), "faces");
