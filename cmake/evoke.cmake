@@ -45,6 +45,29 @@ function(evoke_binary)
   set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
+# The headers of nearly every test, read once: precompiled headers can be shared by targets that are compiled alike, which
+# evoke_compile_as_test sees to. (-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON does without.)
+function(evoke_compile_as_test NAME)
+  # A test spends its time in libraries; optimised further, its own code takes a fifth longer to compile.
+  target_compile_options(${NAME} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_link_libraries(${NAME} PRIVATE evoke_options GTest::gmock GTest::gtest_main OpenMP::OpenMP_CXX)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # -fpch-preprocess: or ccache does not see what a precompiled header is made of. GCC 12 warns at -O1 about its own std::string.
+    target_compile_options(${NAME} PRIVATE -fpch-preprocess -Wno-array-bounds)
+  endif()
+endfunction()
+
+function(evoke_test_headers)
+  set(empty ${PROJECT_BINARY_DIR}/test_headers.cc)
+  file(CONFIGURE OUTPUT ${empty} CONTENT "")
+  add_executable(evoke_test_headers EXCLUDE_FROM_ALL ${empty})
+  evoke_compile_as_test(evoke_test_headers)
+  target_precompile_headers(evoke_test_headers PRIVATE
+    <gmock/gmock.h> <gtest/gtest.h> <algorithm> <atomic> <cmath> <filesystem> <fstream> <functional> <map> <memory> <optional>
+    <random> <set> <sstream> <string> <thread> <utility> <vector>
+    <absl/container/flat_hash_map.h> <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/types/span.h>)
+endfunction()
+
 # evoke_add_test(NAME x_test KIND unit SOURCES x_test.cc LINK evoke_x [TIMEOUT seconds]): a GoogleTest binary,
 # one CTest test with label KIND; it leaves its counts in <build>/test-results/NAME.xml.
 function(evoke_add_test)
@@ -53,7 +76,9 @@ function(evoke_add_test)
     set(A_TIMEOUT 300)
   endif()
   add_executable(${A_NAME} ${A_SOURCES})
-  target_link_libraries(${A_NAME} PRIVATE evoke_options ${A_LINK} GTest::gmock GTest::gtest_main)
+  evoke_compile_as_test(${A_NAME})
+  target_link_libraries(${A_NAME} PRIVATE ${A_LINK})
+  target_precompile_headers(${A_NAME} REUSE_FROM evoke_test_headers)
   set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${A_NAME}
            COMMAND ${A_NAME} --gtest_output=xml:${PROJECT_BINARY_DIR}/test-results/${A_NAME}.xml)

@@ -25,6 +25,8 @@ rm -rf "$results"
 mkdir -p "$results"
 : >"$runs"
 export PYTHONDONTWRITEBYTECODE=1 CLICOLOR=0 GTEST_COLOR=no
+# ccache refuses to keep what was compiled with precompiled headers unless it is told that times in them do not matter.
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
 record() {  # record KIND NAME EXIT [PATH...]

@@ -131,7 +131,7 @@ std::vector<Option> MakeTable() {
        Number(EVOKE_FIELD(threads), 0, 1024)},
       {"io-threads", "N", "4", "Threads for what blocks on a disk: commits, recovery, Create, Delete.", false,
        Number(EVOKE_FIELD(io_threads), 1, 1024)},
-      {"shards", "N", "0", "Parts of a memory that are searched in parallel; 0: min(cores, partitions).",
+      {"shards", "N", "0", "Parts of a memory that are read and searched in parallel; 0: one for 262,144 slots, at most min(cores, partitions); or one a GPU.",
        false, Number(EVOKE_FIELD(engine.shards), 0, 65536)},
       {"index", "NAME", "flat",
        "Search structure of memories: flat, faiss_flat, canonical (slow: for comparisons), gpu, faiss_gpu, faiss_gpu_f16 or "

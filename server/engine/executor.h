@@ -49,7 +49,7 @@ enum class TurnEdge : uint8_t {
 
 // Options of the process for every memory. None of them changes a bit of any answer.
 struct EngineOptions {
-  uint32_t shards = 0;                 // parts searched in parallel; 0: min(cores, or devices; partitions)
+  uint32_t shards = 0;                 // parts read and searched in parallel; 0: ShardCount chooses
   std::string index = "flat";          // or "faiss_flat", "canonical", or one on a device
   std::vector<int> gpu_devices;        // that such an index takes, shard s the one at s mod their number; empty: 0
   uint32_t max_turn_rows = 4096;       // rows that one turn takes; a larger request is alone in its turn

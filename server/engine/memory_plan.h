@@ -39,7 +39,7 @@ struct PlanOptions {
   uint64_t max_payload_bytes = 4096;
 };
 
-// How many shards a memory is cut into.
+// How many shards a memory is cut into: where nothing is asked for, one a device of an index on one, else what is worth it.
 uint32_t ShardCount(const MemorySpec& spec, const EngineOptions& engine, size_t cores);
 
 // Requires: a valid spec. INVALID_ARGUMENT for an index that there is not.

@@ -44,14 +44,30 @@ struct FewTiles {
  private:
   static uint32_t Chunks(uint32_t dim) { return (dim + Isa::kChunkDim - 1) / Isa::kChunkDim; }
 
-  // Chunks of a key that are read one after another, for memory is fastest in its order.
   static constexpr uint32_t kTogether = 4;
   // Every load calls for what is a tile later, or so far where tiles are short.
   static constexpr size_t kAheadBytes = 4096;
 
-  template <uint32_t kCount, bool kCall>
-  static inline void AddChunks(const uint16_t* const* key, uint32_t first, const char* row, size_t ahead,
-                               typename Isa::Vector (&acc)[Isa::kKeys]) {
+  // The row that meets the keys first takes them as they lie in memory, which is fastest in its order. Parts of the row come
+  // from the first-level cache.
+  static inline void AddFromMemory(const uint16_t* const* key, uint32_t chunks, const char* row, size_t ahead,
+                                   typename Isa::Vector (&acc)[Isa::kKeys]) {
+#pragma GCC unroll 16
+    for (uint32_t k = 0; k < Isa::kKeys; ++k) {
+      const uint16_t* chunk = key[k];
+      const char* packed = row;
+#pragma GCC unroll 4
+      for (uint32_t c = 0; c < chunks; ++c, chunk += Isa::kChunkDim, packed += Isa::kChunkBytes) {
+        __builtin_prefetch(reinterpret_cast<const char*>(chunk) + ahead, 0, 2);
+        acc[k] = Isa::Add(acc[k], Isa::LoadRows(packed), Isa::LoadKey(chunk));
+      }
+    }
+  }
+
+  // Later rows load a part of theirs once for all keys, which are in cache.
+  template <uint32_t kCount>
+  static inline void AddFromCache(const uint16_t* const* key, uint32_t first, const char* row,
+                                  typename Isa::Vector (&acc)[Isa::kKeys]) {
     typename Isa::Rows packed[kCount];
 #pragma GCC unroll 4
     for (uint32_t c = 0; c < kCount; ++c) packed[c] = Isa::LoadRows(row + (first + c) * size_t{Isa::kChunkBytes});
@@ -59,23 +75,24 @@ struct FewTiles {
     for (uint32_t k = 0; k < Isa::kKeys; ++k) {
 #pragma GCC unroll 4
       for (uint32_t c = 0; c < kCount; ++c) {
-        const uint16_t* chunk = key[k] + (first + c) * Isa::kChunkDim;
-        if constexpr (kCall) __builtin_prefetch(reinterpret_cast<const char*>(chunk) + ahead, 0, 2);
-        acc[k] = Isa::Add(acc[k], packed[c], Isa::LoadKey(chunk));
+        acc[k] = Isa::Add(acc[k], packed[c], Isa::LoadKey(key[k] + (first + c) * Isa::kChunkDim));
       }
     }
   }
 
-  // kCall: for the row that meets the keys first.
-  template <bool kCall>
+  template <bool kFirst>
   static inline ScanHit* Tile(const uint16_t* const* key, uint32_t first_key, uint32_t wanted, uint32_t chunks,
                               const char* row, size_t ahead, float threshold, uint32_t row_number, ScanHit* hits) {
     typename Isa::Vector acc[Isa::kKeys];
 #pragma GCC unroll 16
     for (uint32_t k = 0; k < Isa::kKeys; ++k) acc[k] = Isa::Zero();
-    uint32_t c = 0;
-    for (; c + kTogether <= chunks; c += kTogether) AddChunks<kTogether, kCall>(key, c, row, ahead, acc);
-    for (; c < chunks; ++c) AddChunks<1, kCall>(key, c, row, ahead, acc);
+    if constexpr (kFirst) {
+      AddFromMemory(key, chunks, row, ahead, acc);
+    } else {
+      uint32_t c = 0;
+      for (; c + kTogether <= chunks; c += kTogether) AddFromCache<kTogether>(key, c, row, acc);
+      for (; c < chunks; ++c) AddFromCache<1>(key, c, row, acc);
+    }
     const typename Isa::Vector scores = Isa::Sum(acc);
     uint32_t reached = Isa::Reach(scores, threshold) & wanted;
     if (__builtin_expect(reached == 0, 1)) return hits;

@@ -23,7 +23,7 @@ void ForLanes(uint32_t dim, const Body& body) {
 }  // namespace
 
 void KeyRounding::Cover(SplitVector key, uint32_t dim) {
-  constexpr uint32_t kLanes = 8;
+  constexpr uint32_t kLanes = 16;
   const auto bfloat16 = [&](uint32_t e) { return std::bit_cast<float>(uint32_t{key.high[e]} << 16); };
   const auto component = [&](uint32_t e) {
     return std::bit_cast<float>((uint32_t{key.high[e]} << 16) + static_cast<uint32_t>(int32_t{key.low[e]}));
@@ -36,31 +36,35 @@ void KeyRounding::Cover(SplitVector key, uint32_t dim) {
   ForLanes<kLanes>(dim, see);
   const Int8Scale scale = ScaleOf(*std::max_element(largest, largest + kLanes));
 
-  double squares[kLanes] = {};
-  double of_bfloat16[kLanes] = {};
-  double of_int8[kLanes] = {};
+  float squares[kLanes] = {};
+  float of_bfloat16[kLanes] = {};
+  float of_int8[kLanes] = {};
   const auto add = [&](uint32_t e, uint32_t lane) {
     // Adding and subtracting 1.5 * 2^23 rounds to a whole number, ties to even.
     constexpr float kWhole = 0x1.8p23f;
     const float high = bfloat16(e);
     const float whole = (high * scale.inverse + kWhole) - kWhole;
-    const double x = component(e);
-    const double less = x - double{high};
-    const double coarse = x - double{scale.scale} * double{whole};
+    const float x = component(e);
+    const float less = x - high;  // exact: it is what the low plane says
+    const float coarse = x - scale.scale * whole;
     squares[lane] += x * x;
     of_bfloat16[lane] += less * less;
     of_int8[lane] += coarse * coarse;
   };
   ForLanes<kLanes>(dim, add);
 
-  // float64 sums of up to 4,096 squares are off by less than 2^-40 of themselves.
-  const auto norm = [](const double(&sums)[kLanes]) {
-    return std::sqrt(std::accumulate(sums, sums + kLanes, 0.0)) * (1 + 0x1p-40);
+  // Upper bounds. A float32 square is rounded, and added to at most dim / 16 + 15 others, each sum rounded: less than
+  // (dim + 32) 2^-24 of the sum, half of that of its root. What is subnormal loses at most 2^-149 a square, 2^-68 in the root
+  // of 4,096. `coarse` is off by two roundings of numbers near x, one step of the scale at most
+  // from it: 2^-22 of the norm.
+  const double outward = 1 + (dim + 64) * 0x1p-25;
+  const auto norm = [&](const float(&sums)[kLanes]) {
+    return std::sqrt(std::accumulate(sums, sums + kLanes, 0.0)) * outward + 0x1p-68;
   };
   KeyRounding one;
   one.norm_ = norm(squares);
   one.bfloat16_ = norm(of_bfloat16);
-  one.int8_ = norm(of_int8);
+  one.int8_ = norm(of_int8) + one.norm_ * 0x1p-22;
   Cover(one);
 }
 

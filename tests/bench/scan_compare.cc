@@ -1,6 +1,7 @@
 // Evoke's index beside FAISS, hnswlib and the machine's floor, in one process: what `compare --scan` runs.
 //
 //   scan_compare --n=524288 --d=128 --k=256 --batches=1,8,64,256 --data=random --threads=2 --rounds=5 [--isa=avx2] [--hnswlib]
+//   scan_compare --alone ...                                                  // Evoke's index and the floor: --scaling
 //
 // Prints one JSON object a batch. Everybody is measured in turn, round after round, so that a machine whose speed changes
 // changes it for all; times are medians of rounds. FAISS's best configuration is chosen afterwards, for each batch.
@@ -64,11 +65,28 @@ struct Options {
   int rounds = 5;
   std::string isa;
   bool hnswlib = false;
+  bool alone = false;
 };
+
+// What FAISS takes as it is installed, and in the best of its configurations for this batch.
+void AddFaiss(const std::map<std::string, std::vector<double>>& times, nlohmann::ordered_json* row) {
+  const double installed = Median(times.at("faiss_installed"));
+  double best = installed;
+  std::string best_name = "as installed";
+  for (const auto& [name, all] : times) {
+    if (!name.starts_with("faiss threshold") || Median(all) >= best) continue;
+    best = Median(all);
+    best_name = name;
+  }
+  (*row)["faiss_best_ms"] = best;
+  (*row)["faiss_installed_ms"] = installed;
+  (*row)["faiss_best"] = best_name;
+}
 
 void Compare(const Options& o) {
   const Data data = MakeData(o.data, o.n, o.d, *std::max_element(o.batches.begin(), o.batches.end()));
-  std::vector<std::unique_ptr<Peer>> peers = FaissPeers(data, o.threads);
+  std::vector<std::unique_ptr<Peer>> peers;
+  if (!o.alone) peers = FaissPeers(data, o.threads);
   peers.push_back(EvokePeer(data, "flat", o.threads));
   if (o.hnswlib) peers.push_back(HnswlibPeer(data, o.threads));
   for (const uint32_t batch : o.batches) {
@@ -83,23 +101,12 @@ void Compare(const Options& o) {
     }
     nlohmann::ordered_json row{{"isa", Name(ActiveScanPath())}, {"data", o.data}, {"n", o.n}, {"d", o.d}, {"k", o.k},
                                {"batch", batch}, {"threads", o.threads}};
-    double best = HUGE_VAL;
-    std::string best_name;
-    for (const auto& [name, all] : times) {
-      if (!name.starts_with("faiss threshold") || Median(all) >= best) continue;
-      best = Median(all);
-      best_name = name;
-    }
-    const double installed = Median(times["faiss_installed"]);
-    if (installed < best) best_name = "as installed";
     row["evoke_ms"] = Median(times["evoke"]);
-    row["faiss_best_ms"] = std::min(best, installed);
-    row["faiss_installed_ms"] = installed;
+    if (!o.alone) AddFaiss(times, &row);
     row["floor_ms"] = 1e3 * floor.Seconds(o.n, o.d, o.k, batch);
     row["floor"] = {{"gb_per_s", floor.bytes_per_second / 1e9},
                     {"gflops", floor.flops / 1e9},
                     {"ns_a_rescored", floor.seconds_a_rescored * 1e9}};
-    row["faiss_best"] = best_name;
     if (o.hnswlib) row["hnswlib_ms"] = Median(times["hnswlib"]);
     std::cout << row << std::endl;
   }
@@ -120,6 +127,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", o.rounds)->check(CLI::PositiveNumber);
   app.add_option("--isa", o.isa, "instructions of Evoke's scan; default: the machine's best");
   app.add_flag("--hnswlib", o.hnswlib, "hnswlib's brute force too");
+  app.add_flag("--alone", o.alone, "neither FAISS nor hnswlib")->excludes("--hnswlib");
   CLI11_PARSE(app, argc, argv);
   for (const evoke::ScanPath path : evoke::AvailableScanPaths()) {
     if (evoke::Name(path) != o.isa) continue;

@@ -57,7 +57,12 @@ void SetBlasThreads(int threads) {
 class Faiss final : public Peer {
  public:
   Faiss(const Data& data, std::shared_ptr<std::vector<faiss::IndexFlatIP>> parts, FaissSettings settings, size_t threads)
-      : data_(data), parts_(std::move(parts)), settings_(settings), threads_(static_cast<int>(threads)) {}
+      : data_(data),
+        parts_(std::move(parts)),
+        settings_(settings),
+        threads_(static_cast<int>(threads)),
+        scores_(parts_->size()),
+        found_(parts_->size()) {}
   std::string name() const override {
     if (settings_.untouched) return "faiss_installed";
     return "faiss threshold " + std::to_string(settings_.blas_threshold) + ", block " +
@@ -82,8 +87,6 @@ class Faiss final : public Peer {
 
  private:
   void Part(size_t p, const faiss::IndexFlatIP& part, uint32_t batch, uint32_t k) {
-    found_.resize(parts_->size());
-    scores_.resize(parts_->size());
     found_[p].resize(size_t{batch} * k);
     scores_[p].resize(size_t{batch} * k);
     part.search(batch, data_.rows.data(), k, scores_[p].data(), found_[p].data());
@@ -101,6 +104,7 @@ class Faiss final : public Peer {
   const std::shared_ptr<std::vector<faiss::IndexFlatIP>> parts_;
   const FaissSettings settings_;
   const int threads_;
+  // A part's own: its thread alone writes there.
   std::vector<std::vector<float>> scores_;
   std::vector<std::vector<faiss::Index::idx_t>> found_;
 };

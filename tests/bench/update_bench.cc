@@ -240,6 +240,7 @@ void Update(benchmark::State& state) {
 BENCHMARK(Update)
     ->ArgName("slots")
     ->Arg(10'000)
+    ->Arg(100'000)
     ->Arg(1'000'000)
     ->Iterations(300)
     ->UseManualTime()

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+
 namespace evoke {
 namespace {
 
@@ -17,7 +19,7 @@ TEST(RequestIdTest, TakesWhatGatewaysAndPeopleMakeAndNothingThatCouldBreakALine)
   for (const char* id : {"a", "9b2c9d1c-7a51-4d5e-9b6a-0d1f6c3b7a11", "gw/eu-1:42", "user@host+7=x,y._-", "01ARZ3NDEKTSV4RRFFQ69G5FAV"})
     EXPECT_TRUE(IsRequestId(id)) << id;
   EXPECT_TRUE(IsRequestId(std::string(128, 'x')));
-  for (const std::string id : {"", "two words", "a\nb", "\"q\"", "caf\xc3\xa9", "a\x01", "{x}", "a;b"}) EXPECT_FALSE(IsRequestId(id)) << id;
+  for (const char* id : {"", "two words", "a\nb", "\"q\"", "caf\xc3\xa9", "a\x01", "{x}", "a;b"}) EXPECT_FALSE(IsRequestId(id)) << id;
   EXPECT_FALSE(IsRequestId(std::string(129, 'x')));
 }
 
@@ -31,7 +33,7 @@ TEST(TraceParentTest, VersionZeroIsReadIntoItsIds) {
 TEST(TraceParentTest, WhatOnlyResemblesOneIsNone) {
   EXPECT_FALSE(ParseTraceParent(""));
   EXPECT_FALSE(ParseTraceParent(kGood.substr(0, 54)));
-  EXPECT_FALSE(ParseTraceParent(std::string(kGood) + "-"));
+  EXPECT_FALSE(ParseTraceParent(absl::StrCat(std::string(kGood), "-")));
   EXPECT_FALSE(ParseTraceParent("01" + std::string(kGood.substr(2)))) << "another version";
   EXPECT_FALSE(ParseTraceParent("ff" + std::string(kGood.substr(2))));
   EXPECT_FALSE(ParseTraceParent("00-" + std::string(32, '0') + "-00f067aa0ba902b7-01")) << "no trace";
