@@ -10,13 +10,12 @@ constexpr uint64_t kMinRows = 4096;
 struct DeviceIndex {
   const char* name;
   uint64_t component_bytes;
-  uint64_t slot_bytes;
+  uint64_t components;  // a key has a multiple of so many
 };
 
-// "gpu" has both planes of a key, and a word of the bitmap of what is live; FAISS knows no free slots. "faiss_gpu_flat"
-// has keys as they come and once more as FAISS keeps them.
+// "gpu" has both planes of a key. "faiss_gpu_flat" has keys as they come and once more as FAISS keeps them.
 constexpr DeviceIndex kIndexes[] = {
-    {"gpu", 4, 1}, {"faiss_gpu", 4, 0}, {"faiss_gpu_f16", 2, 0}, {"faiss_gpu_flat", 8, 0}};
+    {"gpu", 4, 16}, {"faiss_gpu", 4, 1}, {"faiss_gpu_f16", 2, 1}, {"faiss_gpu_flat", 8, 1}};
 
 const DeviceIndex* Find(std::string_view name) {
   const auto* const found =
@@ -47,7 +46,8 @@ uint64_t GrownRows(uint64_t room, uint64_t rows, uint64_t capacity) {
 uint64_t PlannedDeviceBytes(std::string_view name, uint32_t dim, uint64_t capacity) {
   const DeviceIndex* const index = Find(name);
   if (index == nullptr) return 0;
-  return capacity * 3 / 2 * (dim * index->component_bytes + index->slot_bytes);
+  const uint64_t components = (dim + index->components - 1) / index->components * index->components;
+  return capacity * 3 / 2 * components * index->component_bytes;
 }
 
 }  // namespace evoke

@@ -65,7 +65,7 @@ DECIDERS = ["server/memory/turn_view.*", "server/memory/write_rule.*", "server/m
 TABLES = ["server/memory/slot_table.h", "server/memory/shard_slots.h", "server/memory/age_order.h",
           "server/memory/value_index.h", "server/memory/free_slots.h"]
 
-SOURCES = (".h", ".cc", ".cu", ".hpp")
+SOURCES = (".h", ".cc", ".cu", ".cuh", ".hpp")
 PROJECT = ("server/", "storage/", "client/", "tests/")
 
 

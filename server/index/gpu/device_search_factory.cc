@@ -6,10 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/errors.h"
 #include "server/base/status_macros.h"
+#include "server/index/gpu/cuda_fused_device.h"
 #include "server/index/gpu/device.h"
 #include "server/index/gpu/faiss_keys.h"
+#include "server/index/gpu/fused_search.h"
 #include "server/index/proposed_search.h"
 
 namespace evoke {
@@ -17,7 +18,9 @@ namespace evoke {
 absl::StatusOr<std::unique_ptr<DeviceSearch>> CreateDeviceSearch(std::string_view name,
                                                                  const DeviceSearchOptions& options) {
   if (name == "gpu") {
-    return MakeError(absl::StatusCode::kUnimplemented, "index \"gpu\" is not in this build", {.reason = "NOT_BUILT"});
+    EVOKE_ASSIGN_OR_RETURN(std::unique_ptr<gpu::FusedDevice> device, gpu::CreateCudaFusedDevice(options.device));
+    return std::make_unique<gpu::FusedSearch>(std::move(device),
+                                              gpu::FusedSearch::Options{.dim = options.dim, .capacity = options.capacity});
   }
   const KeyFormat format = name == "faiss_gpu_f16" ? KeyFormat::kFloat16 : KeyFormat::kFloat32;
   EVOKE_ASSIGN_OR_RETURN(std::unique_ptr<FaissKeys> keys,
