@@ -144,18 +144,22 @@ TEST_P(DeviceIndexTest, AnswersAlikeForSizesThatAreMultiplesOfNothing) {
 TEST_P(DeviceIndexTest, AnswersAlikeForBatchesOfEverySizeAndKUpTo1024) {
   constexpr uint32_t kDim = 24;
   const uint32_t count = slow() ? 1501 : 30'011;
+  // The twin of the fused scan takes milliseconds a row, whatever the keys.
+  const bool slow_rows = slow() && GetParam().index == "gpu";
   Pair pair = Make(count, kDim);
   Fill(&pair, 0, count, kDim);
   for (const size_t batch : {size_t{1}, size_t{2}, size_t{63}, size_t{64}, size_t{65}, size_t{511}, size_t{4096}}) {
     if (slow() && batch > 70) continue;
     for (const uint32_t k : {1u, 31u, 256u, 1000u, 1024u}) {
       if (batch > 1000 && k > 256) continue;
+      if (slow_rows && (k == 31 || k == 1000)) continue;
       std::vector<uint32_t> want(batch, k);
       want[batch / 2] = 3;  // not all alike
       ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(batch, kDim), want)) << batch << " rows, k " << k;
     }
   }
-  ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(4096, kDim), std::vector<uint32_t>(4096, 2)));
+  const size_t most = slow_rows ? 1030 : 4096;  // two rounds of the fused scan
+  ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(RandomRows(most, kDim), std::vector<uint32_t>(most, 2)));
 }
 
 // Keys closer to each other than the rounding of any format tells, equal keys, and clusters between them.
@@ -185,7 +189,10 @@ TEST_P(DeviceIndexTest, AnswersAlikeAmongNearTiesDuplicatesAndTightClusters) {
   for (const uint32_t k : {1u, 10u, 256u, 700u}) {
     ASSERT_NO_FATAL_FAILURE(pair.ExpectAlike(rows, std::vector<uint32_t>(rows.size(), k), /*by_device=*/false)) << k;
   }
-  EXPECT_GT(pair.device()->stats().uncertified_rows, 0u);
+  // What has a list for so many proves them all.
+  if (GetParam().index != "gpu") {
+    EXPECT_GT(pair.device()->stats().uncertified_rows, 0u);
+  }
 }
 
 // A free position scores 0, more than every key that points away from the row.
