@@ -34,6 +34,21 @@ TEST(FaissTest, AFailedAssertionOfFaissIsAnExceptionAndNotTheEndOfTheProcess) {
   EXPECT_THROW(faiss::gpu::getDeviceProperties(100'000), faiss::FaissException);
 }
 
+TEST(WithoutADriverTest, AnIndexOnADeviceIsMadeAllTheSameAndAnswersByTheCpu) {
+  if (Devices().ok()) GTEST_SKIP() << "there is a GPU";
+  EXPECT_TRUE(absl::IsUnavailable(ListDevices().status())) << ListDevices().status();
+  std::mt19937_64 random = SeededGenerator();
+  for (const std::string name : {"faiss_gpu", "faiss_gpu_f16", "faiss_gpu_flat"}) {
+    const auto index = CreateIndex(name, {.dim = 8, .capacity = 100});
+    ASSERT_TRUE(index.ok()) << index.status();
+    EXPECT_THAT(std::string((*index)->degraded()), ::testing::HasSubstr("searched on the CPU instead: looking for devices"));
+    Keys keys(100, 8);
+    for (uint32_t p = 0; p < 100; ++p) keys.Set(p, Unit(random, 8));
+    (*index)->Rebuild(keys.View());
+    ExpectExact(index->get(), keys, {Unit(random, 8)}, {10});
+  }
+}
+
 class DeviceTest : public ::testing::Test {
  protected:
   void SetUp() override {
