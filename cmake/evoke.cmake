@@ -2,17 +2,27 @@
 
 add_library(evoke_options INTERFACE)
 # Contraction would change the bits of the canonical similarity; fast-math is never used.
-target_compile_options(evoke_options INTERFACE -ffp-contract=off -Wall -Wextra -Wno-unused-parameter
-                       -Wno-missing-field-initializers)
+function(evoke_add_options)  # for the compilers of C and C++; nvcc has none of these
+  target_compile_options(evoke_options INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${ARGN}>")
+endfunction()
+evoke_add_options(-ffp-contract=off -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+if(EVOKE_GPU)
+  # --fmad=false: the same for what a device computes. What is to be fused says so (__fmaf_rn).
+  target_compile_options(evoke_options INTERFACE
+                         "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;-Xcompiler=-ffp-contract=off;-Wno-deprecated-gpu-targets>")
+  if(EVOKE_WERROR)
+    target_compile_options(evoke_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings>")
+  endif()
+endif()
 target_include_directories(evoke_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC 12 warns at -O3 about its own std::string (GCC bug 105651)
-  target_compile_options(evoke_options INTERFACE -Wno-restrict)
+  evoke_add_options(-Wno-restrict)
 endif()
 if(EVOKE_WERROR)
-  target_compile_options(evoke_options INTERFACE -Werror)
+  evoke_add_options(-Werror)
 endif()
 if(EVOKE_NATIVE)
-  target_compile_options(evoke_options INTERFACE -march=native)
+  evoke_add_options(-march=native)
 endif()
 if(EVOKE_SANITIZE)
   add_compile_options(-fsanitize=${EVOKE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

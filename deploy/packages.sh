@@ -5,6 +5,7 @@
 #   deploy/packages.sh [build] [test] [python]    default: these three
 #   deploy/packages.sh watch                      what scrapes a server and checks dashboards, rules and alerts
 #   deploy/packages.sh trainer | docker           only what runs a trainer; only what runs the tests of the images
+#   deploy/packages.sh gpu                        what deploy/build_faiss_gpu.sh takes Debian's source package apart with
 #   deploy/packages.sh browser                    what shows tests/browser the page
 #   deploy/packages.sh --list [GROUP...]          prints the names, installs nothing
 set -euo pipefail
@@ -27,6 +28,7 @@ PYTHON_PACKAGES=(
 )
 WATCH_PACKAGES=(prometheus prometheus-alertmanager)
 DOCKER_PACKAGES=(docker.io docker-compose iptables debootstrap)
+GPU_PACKAGES=(dpkg-dev xz-utils)
 BROWSER_PACKAGES=(chromium chromium-driver python3-selenium fonts-dejavu-core)
 
 fail() {
@@ -39,8 +41,8 @@ groups=()
 for argument in "$@"; do
   case "$argument" in
     --list) list_only=true ;;
-    build | test | python | watch | trainer | docker | browser) groups+=("$argument") ;;
-    *) echo "usage: $0 [--list] [build] [test] [python] [watch] [trainer] [docker] [browser]" >&2; exit 2 ;;
+    build | test | python | watch | trainer | docker | gpu | browser) groups+=("$argument") ;;
+    *) echo "usage: $0 [--list] [build] [test] [python] [watch] [trainer] [docker] [gpu] [browser]" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build test python)
@@ -54,6 +56,7 @@ for group in "${groups[@]}"; do
     watch) wanted+=("${WATCH_PACKAGES[@]}") ;;
     trainer) wanted+=("${TRAINER_PACKAGES[@]}") ;;
     docker) wanted+=("${DOCKER_PACKAGES[@]}") ;;
+    gpu) wanted+=("${GPU_PACKAGES[@]}") ;;
     browser) wanted+=("${BROWSER_PACKAGES[@]}") ;;
   esac
 done

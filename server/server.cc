@@ -20,6 +20,9 @@
 #include "server/service/health.h"
 #include "server/service/listen.h"
 #include "server/similarity/fingerprint.h"
+#include "server/index/device_plan.h"
+#include "server/index/device_search_factory.h"
+#include "server/index/index_factory.h"
 #include "server/index/scan_paths.h"
 #include "storage/disk_probe.h"
 #include "storage/rocksdb_slot_store.h"
@@ -45,7 +48,7 @@ BuildInfo MakeBuildInfo() {
   return {.version = Version(),
           .commit = Commit(),
           .simd = std::string(Name(ActiveScanPath())),
-          .cuda = "off",
+          .cuda = CudaVersion(),
           .faiss = EVOKE_FAISS_VERSION,
           .rocksdb = EVOKE_ROCKSDB_VERSION};
 }
@@ -106,6 +109,7 @@ const char* Commit() {
 int ExitCodeOf(const absl::Status& start) {
   switch (start.code()) {
     case absl::StatusCode::kInvalidArgument:  // a file that the configuration names
+    case absl::StatusCode::kUnimplemented:    // an index that is not built in
       return kExitUsage;
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kFailedPrecondition:  // a newer format
@@ -157,6 +161,7 @@ absl::Status Server::Begin() {
       {.block_cache_bytes = config_.block_cache_bytes, .write_buffer_bytes = config_.write_buffer_bytes});
   EngineOptions engine = config_.engine;
   engine.slow_turns = slow_turns_;
+  EVOKE_ASSIGN_OR_RETURN(const uint64_t gpu_budget_bytes, ChooseDevices(&engine));
   EVOKE_ASSIGN_OR_RETURN(
       catalog_,
       Catalog::Open({.data_dir = data_dir_.get(),
@@ -168,6 +173,7 @@ absl::Status Server::Begin() {
                      .max_memories = config_.max_memories,
                      .memory_budget_bytes = config_.memory_budget_bytes > 0 ? config_.memory_budget_bytes
                                                                             : UsableMemoryBytes() / 5 * 4,
+                     .gpu_budget_bytes = gpu_budget_bytes,
                      .keep_records_count = config_.keep_records_count,
                      .keep_records_bytes = config_.keep_records_bytes,
                      .rocksdb = rocksdb,
@@ -273,6 +279,28 @@ void Server::StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb) {
        }});
 }
 
+absl::StatusOr<uint64_t> Server::ChooseDevices(EngineOptions* engine) {
+  if (!IsDeviceIndex(engine->index)) return 0;
+  EVOKE_RETURN_IF_ERROR(PlanIndex(engine->index, {.dim = 1, .make_device = engine->make_device}).status());
+  engine->on_device_search = [this](int device, absl::Duration taken) { exporter_.OnDeviceSearch(device, taken); };
+  const absl::StatusOr<std::vector<DeviceInfo>> found = ListDevices();
+  if (!found.ok()) {
+    // Every memory raises its alarm by itself; there may be none yet.
+    Log(LogLevel::kError, "there is no GPU for the index: the CPU is used", {{LogKey::kDetail, found.status().message()}});
+    return 0;
+  }
+  const bool all = engine->gpu_devices.empty();
+  uint64_t budget = 0;
+  for (const DeviceInfo& device : *found) {
+    if (all) engine->gpu_devices.push_back(device.number);
+    const std::vector<int>& chosen = engine->gpu_devices;
+    if (std::find(chosen.begin(), chosen.end(), device.number) == chosen.end()) continue;
+    budget += device.free_bytes - std::min(device.free_bytes, kDeviceReserveBytes);
+    Log(LogLevel::kInfo, "GPU", {{LogKey::kDetail, absl::StrCat(device.number, ": ", device.name)}, {LogKey::kBytes, device.free_bytes}});
+  }
+  return std::max<uint64_t>(1, budget);
+}
+
 void Server::ReadMetrics(const std::shared_ptr<RocksDbResources>& rocksdb) {
   exporter_.ReadFigures([this] {
     std::vector<MemoryFigures> figures;
@@ -360,6 +388,7 @@ void Server::Reload(const Config& config) {
 }
 
 absl::Status CheckFiles(const Config& config) {
+  EVOKE_RETURN_IF_ERROR(PlanIndex(config.engine.index, {.dim = 1}).status());  // is it built in?
   return Security::Check(SecurityFilesOf(config));
 }
 

@@ -77,6 +77,8 @@ class Server {
   absl::Status Begin();
   void StartSnapshots(const std::shared_ptr<RocksDbResources>& rocksdb);
   void UpdateHealth();
+  // The devices that an index on one is to take, and what their memory may be planned for; 0: any.
+  absl::StatusOr<uint64_t> ChooseDevices(EngineOptions* engine);
   absl::Status StartHttp();
   absl::Status TryWriteInTmp();
   std::vector<MemoryFigures> Figures() const;

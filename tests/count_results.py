@@ -3,6 +3,7 @@
     step    NAME  EXIT                a build or an install: counts only when it failed
     ctest   NAME  EXIT  JUNIT  CASES  ctest's --output-junit file, and the folder of the tests' own XML files
     pytest  NAME  EXIT  JUNIT         a pytest --junitxml file
+    skip    NAME  0     REASON        what could not be run here: counts as one that was skipped
 
 A test of ctest whose own XML file is there counts as the cases in it, any other as one. Whatever ended badly without a
 failed case to show for it (a crash, a timeout, a leak found at exit, no XML at all) is one failure. Prints what was
@@ -100,6 +101,8 @@ def count(lines):
             count_ctest(results, name, int(exit_code), *paths)
         elif kind == "pytest":
             count_pytest(results, name, int(exit_code), *paths)
+        elif kind == "skip":
+            results.skipped.append((name, *paths))
         elif int(exit_code) != 0:
             results.fail(f"{name}: exit code {exit_code}")
     return results

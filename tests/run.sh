@@ -147,6 +147,16 @@ if $full; then
   EVOKE_TEST_SEED=1 EVOKE_JOBS=$jobs step "fuzz" tests/fuzz.sh 2 || true
 fi
 
+# 5. What is for a GPU: compiled and linked wherever there is what that takes. Its tests skip themselves without a device.
+faiss_gpu=${EVOKE_FAISS_GPU:-build/faiss_gpu}
+if ! command -v "${CUDACXX:-nvcc}" /usr/local/cuda/bin/nvcc >/dev/null; then
+  record skip "gpu" 0 "no CUDA toolkit (nvcc): neither compiled nor linked"
+elif [ ! -f "$faiss_gpu/built_from" ]; then
+  record skip "gpu" 0 "no FAISS with CUDA in $faiss_gpu (deploy/build_faiss_gpu.sh): neither compiled nor linked"
+else
+  build_and_test gpu --label-regex '^gpu$'
+fi
+
 if $full; then
   # Debian's gRPC is not instrumented: TSan would report its every hand-over as a race.
   build_and_test tsan --label-regex '^(unit|model|component)$' --exclude-regex '^(client|evokectl|limits|server|service|rpc)_'

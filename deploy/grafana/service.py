@@ -8,7 +8,8 @@ FAILED = 'code=~"UNAVAILABLE|INTERNAL|UNKNOWN|DATA_LOSS|DEADLINE_EXCEEDED|RESOUR
 NOW = Row("Now", [
     Panel("Ready", "Servers that answer /readyz with 200: no memory is loading, and they are not draining.", "none",
           [("sum(evoke_ready{%s})" % SERVER, "")], "stat", 3, steps=[(0, "red"), (1, "green")]),
-    Panel("Alarms", "Memories whose disk refuses writes, or in which damage was found. Each has an alert.", "none",
+    Panel("Alarms", "Memories whose disk refuses writes, in which damage was found, or that do without their GPU. Each "
+          "has an alert.", "none",
           [("sum(evoke_alarm_active{%s})" % MEMORY, "")], "stat", 3, steps=[(1, "red")]),
     Panel("Memories", "Served, loading and failed ones; beyond 100 they are counted as one.", "none",
           [("count(evoke_slots_capacity{%s})" % MEMORY, "")], "stat", 3),
@@ -157,6 +158,11 @@ RESOURCES = Row("Resources", [
           [("evoke_disk_free_bytes{%s}" % SERVER, "free"), ("evoke_disk_reserve_bytes{%s}" % SERVER, "reserve")]),
     Panel("Disk of memories", "Log and tables, without snapshots; of an ephemeral memory RAM for payloads.", "bytes",
           [("sum by (memory) (evoke_memory_stored_bytes{%s})" % MEMORY, "{{memory}}")], stack=True),
+    Panel("GPU memory", "Keys of indexes on a GPU, and what rows and candidates pass through; none with other indexes.", "bytes",
+          [("sum by (device) (evoke_gpu_memory_bytes{%s})" % SERVER, "{{device}}")]),
+    Panel("Searches on a GPU", "Of a shard, from its rows to its proofs.", "s",
+          [(quantile(0.5, "evoke_gpu_search_seconds", "device", SERVER), "median {{device}}"),
+           (quantile(0.99, "evoke_gpu_search_seconds", "device", SERVER), "p99 {{device}}")], log=True),
     Panel("Files and threads", "Connections and table files are open files.", "none",
           [("process_open_fds{%s}" % SERVER, "files"), ("process_max_fds{%s}" % SERVER, "most files"),
            ("process_threads{%s}" % SERVER, "threads")], log=True),

@@ -78,6 +78,22 @@ std::string SetDataDir(const std::string& text, Config* config) {
   return text.empty() ? "a directory" : "";
 }
 
+std::string SetGpuDevices(const std::string& text, Config* config) {
+  std::vector<int>& devices = config->engine.gpu_devices;
+  devices.clear();
+  if (text.empty()) return "";
+  for (absl::string_view part : absl::StrSplit(text, ',')) {
+    uint64_t number = 0;
+    const std::string expected = ParseNumber(std::string(absl::StripAsciiWhitespace(part)), 0, 1023, &number);
+    const auto device = static_cast<int>(number);
+    if (!expected.empty() || std::count(devices.begin(), devices.end(), device) > 0) {
+      return "different numbers of GPUs, separated by commas";
+    }
+    devices.push_back(device);
+  }
+  return "";
+}
+
 #define EVOKE_FIELD(name)   \
   [](Config & c) -> auto& { \
     return c.name;          \
@@ -115,10 +131,16 @@ std::vector<Option> MakeTable() {
        Number(EVOKE_FIELD(threads), 0, 1024)},
       {"io-threads", "N", "4", "Threads for what blocks on a disk: commits, recovery, Create, Delete.", false,
        Number(EVOKE_FIELD(io_threads), 1, 1024)},
-      {"shards", "N", "0", "Parts of a memory that are read and searched in parallel; 0: one for 262,144 slots, at most min(cores, partitions).",
+      {"shards", "N", "0", "Parts of a memory that are read and searched in parallel; 0: one for 262,144 slots, at most min(cores, partitions); or one a GPU.",
        false, Number(EVOKE_FIELD(engine.shards), 0, 65536)},
-      {"index", "NAME", "flat", "Search structure of memories: flat, faiss_flat or canonical (slow: for comparisons). No answer depends on it.",
-       false, OneOf(EVOKE_FIELD(engine.index), {"flat", "faiss_flat", "canonical"})},
+      {"index", "NAME", "flat",
+       "Search structure of memories: flat, faiss_flat, canonical (slow: for comparisons), gpu, faiss_gpu, faiss_gpu_f16 or "
+       "faiss_gpu_flat (on a GPU: where that is built in). No answer depends on it.",
+       false,
+       OneOf(EVOKE_FIELD(engine.index),
+             {"flat", "faiss_flat", "canonical", "gpu", "faiss_gpu", "faiss_gpu_f16", "faiss_gpu_flat"})},
+      {"gpu-devices", "NUMBERS", "", "GPUs that an index on one takes, 0,1 for instance; empty: all. Shards take turns.", false,
+       SetGpuDevices},
       {"max-message-bytes", "BYTES", "64MiB", "Largest request, and largest reply as predicted.", false,
        Bytes(EVOKE_FIELD(max_message_bytes), 64 << 10, kGiB), true},
       {"max-rows", "N", "16384", "Rows of a request.", false, Number(EVOKE_FIELD(max_rows), 1, 1 << 20),

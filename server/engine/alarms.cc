@@ -13,6 +13,7 @@ std::map<std::string, std::string> AlarmsOf(const MemoryFigures& figures) {
   if (const std::string name = AlarmOf(figures); !name.empty()) alarms[name] = std::string(figures.why.message());
   // A memory that failed is not audited any more, and why it failed says more.
   if (!figures.audit.corrupt.empty()) alarms.emplace(kCorruptAlarm, figures.audit.corrupt);
+  if (!figures.degraded.empty() && figures.state != MemoryState::kFailed) alarms.emplace(kGpuLostAlarm, figures.degraded);
   return alarms;
 }
 
@@ -22,7 +23,7 @@ void Alarms::Update(const std::vector<MemoryFigures>& memories) {
   active_.clear();
   for (const MemoryFigures& figures : memories) {
     if (figures.state == MemoryState::kLoading) {
-      for (const char* name : {kCorruptAlarm, kDiskAlarm}) {
+      for (const char* name : kAlarmNames) {
         if (auto kept = before.extract({figures.name, name}); !kept.empty()) active_.insert(std::move(kept));
       }
       continue;

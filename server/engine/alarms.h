@@ -3,6 +3,8 @@
 //   disk      the disk refuses writes of this memory; reads go on if it can be read
 //   corrupt   this memory could not be recovered, or damage was found in it, and it serves nothing; or it serves, and
 //             the audit found that index or store differ (self_audit.h)
+//   gpu_lost  the index does without its device, which is not there, was lost or has no memory left; nothing but speed
+//             is lost with it
 //
 // Thread-safe.
 #pragma once
@@ -22,10 +24,13 @@ namespace evoke {
 
 inline constexpr char kDiskAlarm[] = "disk";
 inline constexpr char kCorruptAlarm[] = "corrupt";
+inline constexpr char kGpuLostAlarm[] = "gpu_lost";
+inline constexpr const char* kAlarmNames[] = {kCorruptAlarm, kDiskAlarm, kGpuLostAlarm};
 
 // The alarm that a memory's state is; empty: none.
 std::string AlarmOf(const MemoryFigures& figures);
-// All alarms of a memory, each once, with what is to be told of it: that of its state, and what its audit found.
+// All alarms of a memory, each once, with what is to be told of it: that of its state, what its audit found, and
+// what its index lacks.
 std::map<std::string, std::string> AlarmsOf(const MemoryFigures& figures);
 
 struct Alarm {

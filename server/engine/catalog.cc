@@ -267,7 +267,15 @@ absl::Status CatalogImpl::CheckRoom(const std::string& name, const MemorySpec& s
                  options_.max_memories);
   }
   const Budget budget = this->budget();
-  const uint64_t bytes = Plan(spec).ram_bytes;
+  const MemoryPlan plan = Plan(spec);
+  uint64_t on_devices = 0;
+  for (const auto& executor : List()) on_devices += Plan(executor->spec()).gpu_bytes;
+  if (options_.gpu_budget_bytes > 0 && on_devices + plan.gpu_bytes > options_.gpu_budget_bytes) {
+    return limit(absl::StrCat("memory \"", name, "\" needs ", plan.gpu_bytes, " bytes of GPU memory when it is full, other "
+                              "memories ", on_devices, ": more than the ", options_.gpu_budget_bytes, " that there are"),
+                 "gpu_bytes", on_devices + plan.gpu_bytes, options_.gpu_budget_bytes);
+  }
+  const uint64_t bytes = plan.ram_bytes;
   if (budget.Fits(bytes)) return absl::OkStatus();
   return limit(absl::StrCat("memory \"", name, "\" needs ", bytes, " bytes of RAM when it is full, other memories ",
                             budget.planned, ": more than the ", budget.bytes, " of memory-budget-bytes"),

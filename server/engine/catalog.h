@@ -37,6 +37,7 @@ class Catalog {
     EngineOptions engine;
     uint32_t max_memories = 1024;
     uint64_t memory_budget_bytes = 0;                     // RAM that plans of all memories may sum up to; 0: any
+    uint64_t gpu_budget_bytes = 0;                        // the same of all devices together
     uint64_t keep_records_count = 4096;                   // of each memory
     uint64_t keep_records_bytes = uint64_t{64} << 20;
     std::shared_ptr<RocksDbResources> rocksdb;
@@ -74,7 +75,7 @@ class Catalog {
   // Requires: a valid name and spec (durability kMemory makes an ephemeral one). A zero `uid`: chosen here. An existing
   // memory of the name is OK when the uid is equal, or with `if_not_exists`, and its spec is equal; else
   // ALREADY_EXISTS / SPEC_DIFFERS naming the field, or ALREADY_EXISTS / MEMORY_EXISTS. RESOURCE_EXHAUSTED /
-  // MEMORY_LIMIT when there are too many, or its plan does not fit the budget.
+  // MEMORY_LIMIT when there are too many, or its plan does not fit the budget of RAM or of the devices.
   virtual absl::StatusOr<Created> Create(const std::string& name, const MemorySpec& spec, const MemoryUid& uid,
                                          bool if_not_exists) = 0;
   using Build = std::function<absl::Status(const MemoryUid& uid, const std::string& store_path)>;

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "server/base/thread_pool.h"
 #include "server/engine/engine_probe.h"
 #include "server/engine/task.h"
+#include "server/index/device_search_factory.h"
 #include "server/memory/memory_spec.h"
 #include "storage/slot_store.h"
 
@@ -48,7 +50,8 @@ enum class TurnEdge : uint8_t {
 // Options of the process for every memory. None of them changes a bit of any answer.
 struct EngineOptions {
   uint32_t shards = 0;                 // parts read and searched in parallel; 0: ShardCount chooses
-  std::string index = "flat";          // or "faiss_flat", "canonical"
+  std::string index = "flat";          // or "faiss_flat", "canonical", or one on a device
+  std::vector<int> gpu_devices;        // that such an index takes, shard s the one at s mod their number; empty: 0
   uint32_t max_turn_rows = 4096;       // rows that one turn takes; a larger request is alone in its turn
   uint64_t mailbox_rows = 65536;       // rows that may wait; beyond: RESOURCE_EXHAUSTED / MAILBOX_FULL
   uint64_t mailbox_bytes = uint64_t{256} << 20;  // bytes that may wait, of what was asked for
@@ -61,6 +64,8 @@ struct EngineOptions {
   uint32_t apply_lag_turns = 0;        // tests: shards are that many turns late
   std::shared_ptr<SlowTurns> slow_turns;  // hears of turns that take long; null: nobody does
   std::function<void(TurnEdge)> at_edge;  // simulation: hears of every edge, on the strand; else empty
+  std::function<void(int device, absl::Duration taken)> on_device_search;  // hears of each, on any thread; or empty
+  MakeDeviceSearch make_device;        // tests: in place of real devices; else empty
 };
 
 enum class MemoryState : uint8_t { kLoading = 1, kServing = 2, kReadOnly = 3, kFailed = 4, kDraining = 5 };
@@ -104,6 +109,8 @@ struct MemoryFigures {
   uint64_t mailbox_rows = 0;       // waiting now
   uint64_t mailbox_bytes = 0;      // of what waits
   uint64_t uncertified_rows = 0;   // since start
+  std::string degraded;            // why a shard does without its device; empty: none does
+  std::map<int, uint64_t> device_bytes;  // allocated, by device
   AuditFigures audit;
   std::vector<ShardLoad> shard_loads;
   uint64_t recall_found = 0, recall_missed = 0;  // neighbors of late, as RecallCheck counts them

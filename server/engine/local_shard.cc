@@ -20,7 +20,9 @@ constexpr uint32_t kSampledSteps = 256;  // as shard.h says
 
 absl::StatusOr<std::unique_ptr<LocalShard>> LocalShard::Create(Options options) {
   EVOKE_ASSIGN_OR_RETURN(ShardState state, ShardState::Create(options.spec, options.uid, options.partitions));
-  IndexOptions index_options{.dim = options.spec.key_dim, .capacity = state.map().capacity()};
+  IndexOptions index_options{.dim = options.spec.key_dim, .capacity = state.map().capacity(),
+                             .device = options.device, .make_device = options.make_device,
+                             .on_device_search = options.on_device_search};
   if (options.width > 1) {
     index_options.parallel = [scheduler = options.scheduler, width = options.width](
                                  size_t count, const std::function<void(size_t)>& body) {
@@ -231,7 +233,10 @@ ShardFigures LocalShard::DoFigures() const {
                        .written_slots = written_slots_,
                        .recall_found = recall_.found(),
                        .recall_missed = recall_.missed(),
-                       .distinct_values = state_.slots().values().distinct_values()};
+                       .distinct_values = state_.slots().values().distinct_values(),
+                       .device = index_->device().device,
+                       .device_bytes = index_->device().bytes,
+                       .degraded = std::string(index_->degraded())};
   // An even stride over positions: no pass over all slots, and equal states give equal samples.
   const uint64_t stride = (uint64_t{table().rows()} + kSampledSteps - 1) / kSampledSteps;
   for (uint64_t position = 0; position < table().rows(); position += stride) {

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,11 +25,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "server/base/thread_pool.h"
 #include "server/engine/recall_check.h"
 #include "server/engine/shard.h"
 #include "server/engine/shard_state.h"
+#include "server/index/device_search_factory.h"
 #include "server/index/index.h"
 #include "server/memory/memory_spec.h"
 
@@ -43,6 +46,9 @@ class LocalShard final : public Shard {
     std::string index = "flat";         // as in the configuration
     Scheduler* scheduler = nullptr;     // not owned
     size_t width = 1;                   // threads that one search may keep busy
+    int device = 0;                     // of an index that is on one; the next two as IndexOptions has them
+    MakeDeviceSearch make_device;
+    std::function<void(int device, absl::Duration taken)> on_device_search;
   };
   // INVALID_ARGUMENT for partitions or an index that do not exist; RESOURCE_EXHAUSTED when the tables find no
   // memory.

@@ -294,8 +294,11 @@ void MemoryExecutor::RefreshFigures() {
   const Turn first_kept = store_->FirstKeptTurn();
   engine_->Figures([self = shared_from_this(), this, stored_bytes, first_kept](
                        absl::StatusOr<std::vector<ShardFigures>> shards) {
+    bool changed;
     {
       MutexLock lock(&mu_);
+      const std::string degraded = std::exchange(figures_.degraded, "");
+      figures_.device_bytes.clear();
       figures_.stored_bytes = stored_bytes;
       figures_.first_kept_turn = first_kept;
       figures_.ram_bytes = figures_.uncertified_rows = figures_.recall_found = figures_.recall_missed = 0;
@@ -307,10 +310,14 @@ void MemoryExecutor::RefreshFigures() {
         figures_.recall_found += s.recall_found;
         figures_.recall_missed += s.recall_missed;
         figures_.shard_loads.push_back({s.live_count, s.searched_rows, s.written_slots});
+        if (s.device >= 0) figures_.device_bytes[s.device] += s.device_bytes;
+        if (figures_.degraded.empty()) figures_.degraded = s.degraded;
         for (uint64_t step : s.sampled_steps) figures_.sampled_ages.push_back(figures_.step.value - step);
       }
       std::sort(figures_.sampled_ages.begin(), figures_.sampled_ages.end());
+      changed = figures_.degraded != degraded;
     }
+    if (changed && options_.on_state_change) options_.on_state_change();
     PumpAgain();
   });
 }

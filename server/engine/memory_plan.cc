@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/status_macros.h"
+#include "server/index/device_plan.h"
 #include "server/index/index_factory.h"
 #include "server/memory/shard_slots.h"
 
@@ -34,7 +35,10 @@ constexpr uint64_t kSlotsOfShard = 262'144;
 
 uint32_t ShardCount(const MemorySpec& spec, const EngineOptions& engine, size_t cores) {
   const uint64_t worth = (spec.capacity + kSlotsOfShard - 1) / kSlotsOfShard;
-  const uint64_t wanted = engine.shards > 0 ? engine.shards : std::min<uint64_t>(cores, worth);
+  // A device is searched by one shard as fast as by several, and what the CPU then does is spread within the shard.
+  const uint64_t parts = IsDeviceIndex(engine.index) ? std::max<size_t>(1, engine.gpu_devices.size())
+                                                     : std::min<uint64_t>(cores, worth);
+  const uint64_t wanted = engine.shards > 0 ? engine.shards : parts;
   return static_cast<uint32_t>(std::min<uint64_t>(wanted, spec.partitions));
 }
 
@@ -48,10 +52,12 @@ absl::StatusOr<MemoryPlan> PlanOf(const MemorySpec& spec, const PlanOptions& opt
       capacity += spec.capacity / spec.partitions + (p < spec.capacity % spec.partitions ? 1 : 0);
     }
     plan.table_bytes += ShardSlots::PlannedBytes(capacity, spec.key_dim);
-    EVOKE_ASSIGN_OR_RETURN(const uint64_t index_bytes,
-                           PlannedIndexBytes(options.engine.index,
-                                             {.dim = spec.key_dim, .capacity = static_cast<uint32_t>(capacity)}));
-    plan.index_bytes += index_bytes;
+    EVOKE_ASSIGN_OR_RETURN(const IndexPlan index,
+                           PlanIndex(options.engine.index, {.dim = spec.key_dim,
+                                                            .capacity = static_cast<uint32_t>(capacity),
+                                                            .make_device = options.engine.make_device}));
+    plan.index_bytes += index.ram_bytes;
+    plan.gpu_bytes += index.device_bytes;
   }
   plan.session_bytes = options.engine.max_sessions * (kSession + options.engine.max_unacknowledged * kReply);
   plan.ram_bytes = plan.table_bytes + plan.index_bytes + plan.session_bytes;

@@ -27,7 +27,7 @@ struct MemoryPlan {
   uint64_t disk_slot_bytes = 0;
   uint64_t disk_record_bytes = 0;    // turn records and replies that are kept
   uint64_t disk_headroom_bytes = 0;  // the log, and files that are being merged beside what they become
-  uint64_t gpu_bytes = 0;
+  uint64_t gpu_bytes = 0;                // on all devices together, at most
   double recovery_seconds_estimate = 0;  // from a full store
   double scan_seconds_estimate = 0;      // of all keys for one row, by one core
 };
@@ -39,7 +39,7 @@ struct PlanOptions {
   uint64_t max_payload_bytes = 4096;
 };
 
-// How many shards a memory is cut into.
+// How many shards a memory is cut into: where nothing is asked for, one a device of an index on one, else what is worth it.
 uint32_t ShardCount(const MemorySpec& spec, const EngineOptions& engine, size_t cores);
 
 // Requires: a valid spec. INVALID_ARGUMENT for an index that there is not.

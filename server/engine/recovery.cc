@@ -95,12 +95,16 @@ absl::StatusOr<Recovered> Recover(const RecoveryOptions& options) {
   for (uint32_t s = 0; s < shard_count; ++s) {
     // Shards are searched beside each other: what cores are left over one shard's search may use.
     const size_t width = std::max<size_t>(1, o.cores / shard_count);
+    const std::vector<int>& devices = o.engine.gpu_devices;
     EVOKE_ASSIGN_OR_RETURN(shards[s], LocalShard::Create({.spec = o.spec,
                                                           .uid = meta.uid,
                                                           .partitions = owned[s],
                                                           .index = o.engine.index,
                                                           .scheduler = o.compute,
-                                                          .width = width}));
+                                                          .width = width,
+                                                          .device = devices.empty() ? 0 : devices[s % devices.size()],
+                                                          .make_device = o.engine.make_device,
+                                                          .on_device_search = o.engine.on_device_search}));
   }
 
   EVOKE_RETURN_IF_ERROR(LoadShards(o, meta, owned, shards));

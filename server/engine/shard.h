@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -123,6 +124,9 @@ struct ShardFigures {
   uint64_t recall_found = 0, recall_missed = 0;  // neighbors of late, as RecallCheck counts them
   std::vector<uint64_t> sampled_steps;   // written steps of a sample of the live slots, ascending; at most 256
   uint64_t distinct_values = 0;          // of this shard: a value that lives in two shards counts in both
+  int device = -1;                       // that the index is on; -1: none
+  uint64_t device_bytes = 0;             // allocated there
+  std::string degraded;                  // why the index does without its device; empty: it does not
 };
 
 class Shard {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "server/index/canonical_scan.h"
@@ -29,16 +30,23 @@ bool Certify(const KeyMatrixView& keys, const float* row, uint32_t want,
   std::vector<Candidate>& candidates = result->candidates;
   candidates.clear();
   std::vector<SplitVector> key_rows;
+  std::vector<float> scores;
   for (const ScoreSource::Scored& s : listed) {
     worst = std::min<double>(worst, s.score);
     if (s.position >= keys.rows || !keys.IsLive(s.position)) continue;
     candidates.push_back({s.position, 0});
     key_rows.push_back(keys.row(s.position));
+    scores.push_back(s.score);
   }
   if (candidates.size() < want) return false;
   std::vector<float> similarities(candidates.size());
   SimilarityGather(row, key_rows, static_cast<int>(keys.dim), similarities.data());
-  for (size_t i = 0; i < candidates.size(); ++i) candidates[i].similarity = similarities[i];
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    // A source that breaks its bound where that is seen (a GPU that was told to compute in fewer bits, a copy that is
+    // damaged) is not believed where it is not.
+    if (!(std::abs(double{scores[i]} - double{similarities[i]}) <= eps * (1 + 0x1p-50))) return false;
+    candidates[i].similarity = similarities[i];
+  }
   std::sort(candidates.begin(), candidates.end(),
             [](const Candidate& a, const Candidate& b) { return Before(a, b); });
   candidates.resize(want);
@@ -63,20 +71,21 @@ struct Call {
 
 }  // namespace
 
-std::vector<SearchResult> CertifiedSearch(const KeyMatrixView& keys, const float* rows,
-                                          absl::Span<const uint32_t> want, ScoreSource* source,
-                                          const Parallel& parallel, IndexStats* stats) {
-  std::vector<SearchResult> results(want.size());
-  std::vector<uint32_t> todo;
-  std::vector<uint32_t> scan;
-  for (uint32_t row = 0; row < want.size(); ++row) todo.push_back(row);
+void CertifiedRounds(const KeyMatrixView& keys, const float* rows, absl::Span<const uint32_t> want, ScoreSource* source,
+                     const Parallel& parallel, std::vector<SearchResult>* results, std::vector<uint8_t>* certified,
+                     uint64_t* uncertified_rows) {
+  results->assign(want.size(), {});
+  certified->assign(want.size(), 0);
+  std::vector<uint32_t> todo(want.size());
+  std::iota(todo.begin(), todo.end(), 0);
 
   for (int round = 0; round < kRounds && !todo.empty(); ++round) {
     std::vector<uint32_t> failed;
-    // Rows of which nearly all keys would be asked for are scanned at once.
-    const auto scanned = [&](uint32_t row) { return Ask(want[row], round) >= keys.live_count; };
-    std::copy_if(todo.begin(), todo.end(), std::back_inserter(scan), scanned);
-    std::erase_if(todo, scanned);
+    // Rows of which nearly all keys would be asked for are better scanned at once.
+    std::erase_if(todo, [&](uint32_t row) {
+      const uint64_t ask = Ask(want[row], round);
+      return ask >= keys.live_count || ask > source->MaxAsk();
+    });
     for (size_t at = 0; at < todo.size();) {
       Call call;
       for (; at < todo.size() && call.rows.size() < kCallRows; ++at) {
@@ -88,31 +97,41 @@ std::vector<SearchResult> CertifiedSearch(const KeyMatrixView& keys, const float
       call.Pack(rows, keys.dim);
       std::vector<std::vector<ScoreSource::Scored>> lists;
       const bool scored = source->Score(call.packed.data(), call.rows.size(), call.ask, &lists);
-      std::vector<uint8_t> certified(call.rows.size(), 0);
       const size_t groups = scored ? (call.rows.size() + kGroupRows - 1) / kGroupRows : 0;
       RunParallel(parallel, groups, [&](size_t group) {
         const size_t end = std::min(call.rows.size(), (group + 1) * kGroupRows);
         for (size_t i = group * kGroupRows; i < end; ++i) {
-          const float* row = call.packed.data() + i * keys.dim;
-          const uint32_t place = call.rows[i];
-          certified[i] =
-              Certify(keys, row, want[place], lists[i], call.ask, source->ErrorBound(row), &results[place]);
+          const uint32_t row = call.rows[i];
+          const float* packed = call.packed.data() + i * keys.dim;
+          if (Certify(keys, packed, want[row], lists[i], call.ask, source->ErrorBound(packed), &(*results)[row])) {
+            (*certified)[row] = static_cast<uint8_t>(round + 1);
+          }
         }
       });
-      for (size_t i = 0; i < call.rows.size(); ++i) {
-        if (certified[i] == 0) failed.push_back(call.rows[i]);
+      for (const uint32_t row : call.rows) {
+        if ((*certified)[row] == 0) failed.push_back(row);
       }
     }
-    if (round == 0) stats->uncertified_rows += failed.size();
+    if (round == 0) *uncertified_rows += failed.size();
     todo = std::move(failed);
   }
+}
 
-  Call rest{.rows = std::move(scan)};
-  rest.rows.insert(rest.rows.end(), todo.begin(), todo.end());
+std::vector<SearchResult> CertifiedSearch(const KeyMatrixView& keys, const float* rows,
+                                          absl::Span<const uint32_t> want, ScoreSource* source,
+                                          const Parallel& parallel, IndexStats* stats) {
+  std::vector<SearchResult> results;
+  std::vector<uint8_t> certified;
+  CertifiedRounds(keys, rows, want, source, parallel, &results, &certified, &stats->uncertified_rows);
+  Call rest;
+  std::vector<uint32_t> wanted;
+  for (uint32_t row = 0; row < want.size(); ++row) {
+    if (certified[row] != 0) continue;
+    rest.rows.push_back(row);
+    wanted.push_back(want[row]);
+  }
   if (rest.rows.empty()) return results;
   rest.Pack(rows, keys.dim);
-  std::vector<uint32_t> wanted;
-  for (const uint32_t row : rest.rows) wanted.push_back(want[row]);
   std::vector<SearchResult> found = CanonicalScan(keys, rest.packed.data(), wanted, parallel);
   for (size_t i = 0; i < found.size(); ++i) results[rest.rows[i]] = std::move(found[i]);
   stats->scanned_rows += uint64_t{found.size()} * keys.rows;

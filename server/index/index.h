@@ -57,6 +57,12 @@ struct IndexStats {
   uint64_t scanned_rows = 0;      // rows x keys that the canonical scan visited, over all calls
 };
 
+// What an index has on a device.
+struct DeviceUse {
+  int device = -1;     // as the driver numbers them; -1: none
+  uint64_t bytes = 0;  // allocated
+};
+
 // Runs body(0) .. body(count - 1), in any order and on any threads, and returns when all are done.
 using Parallel = std::function<void(size_t count, const std::function<void(size_t)>& body)>;
 
@@ -83,6 +89,9 @@ class Index {
   virtual std::string_view name() const = 0;  // as in the configuration: "flat", "faiss_flat"
   virtual uint64_t MemoryBytes() const = 0;   // own allocations, without the shard's key matrix
   virtual IndexStats stats() const = 0;
+  virtual DeviceUse device() const { return {}; }
+  // Why it answers otherwise than its name says: slower, with the same bits. Empty: it does not. Valid until the next call.
+  virtual std::string_view degraded() const { return {}; }
 };
 
 }  // namespace evoke

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
 #include <utility>
 
 namespace evoke {
@@ -107,6 +108,12 @@ void Exporter::OnCall(std::string_view method, absl::StatusCode code, absl::Dura
   const prometheus::Labels labels = {{"method", std::string(method)}, {"code", CodeName(code)}};
   counters(Metric::kGrpcRequests).Add(labels).Increment();  // Add finds what is there already
   histograms(Metric::kGrpcSeconds).Add(labels, kRequestBounds).Observe(absl::ToDoubleSeconds(latency));
+}
+
+void Exporter::OnDeviceSearch(int device, absl::Duration taken) {
+  histograms(Metric::kGpuSearchSeconds)
+      .Add({{"device", std::to_string(device)}}, kPhaseBounds)  // Add finds what is there already
+      .Observe(absl::ToDoubleSeconds(taken));
 }
 
 void Exporter::OnRefused(std::string_view memory, std::string_view reason) {

@@ -46,6 +46,7 @@ class Exporter final : public CallObserver, private SeriesFamilies {
 
   void OnCall(std::string_view method, absl::StatusCode code, absl::Duration latency) override;
   void OnRefused(std::string_view memory, std::string_view reason) override;
+  void OnDeviceSearch(int device, absl::Duration taken);
 
   // The exposition, Prometheus's text format 0.0.4; families by name.
   std::string Text() const;

@@ -98,7 +98,10 @@ void AddMemories(const std::vector<MemoryFigures>& memories,
     add(Metric::kAuditSlots, memory, figures.audit.slots);
     add(Metric::kAuditDifferences, With(memory, "what", "index"), figures.audit.index_differences);
     add(Metric::kAuditDifferences, With(memory, "what", "store"), figures.audit.store_differences);
-    for (const char* alarm : {kDiskAlarm, kCorruptAlarm}) {
+    for (const auto& [device, bytes] : figures.device_bytes) {
+      add(Metric::kGpuMemoryBytes, {{"device", absl::StrCat(device)}}, bytes);
+    }
+    for (const char* alarm : kAlarmNames) {
       add(Metric::kAlarmActive, With(memory, "alarm", alarm), AlarmsOf(figures).count(alarm));
     }
     if (figures.spec.durability != SpecDurability::kMemory) AddStore(figures.store, memory, scrape);

@@ -18,6 +18,10 @@ double SgemmErrorBound(int dim, double norm_a, double norm_b);
 // `norm_a`, `norm_b`, rounded to bfloat16 and their inner product summed in float32, lies that close to Similarity(a, b).
 double RoughErrorBound(int dim, double norm_a, double rounding_a, double norm_b, double rounding_b);
 
+// RoughErrorBound for the matrix units of a GPU, with components of at most 11 significant bits (float16, bfloat16): they
+// take exact products but cut sums off instead of rounding them. Not TF32, nor float32 put together from such parts.
+double TensorCoreErrorBound(int dim, double norm_a, double rounding_a, double norm_b, double rounding_b);
+
 // The true norm of a vector that Normalise or Reinforce made lies within 1 -+ this (semantics.md, section 7,
 // invariant 1, with its second-order terms).
 double UnitNormError(int dim);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/testing/engine_driver.h"
+#include "tests/testing/twin_keys.h"
 #include "tests/testing/random_log.h"
 
 namespace evoke::testing {
@@ -58,6 +59,7 @@ std::vector<Case> Setups() {
       {"TwoShardsFaiss", {.shards = 2, .index = "faiss_flat"}, 3},
       {"ThreeShardsTurnLate", {.shards = 3, .apply_lag_turns = 1}, 2},
       {"EightShards", {.shards = 8}, 5},
+      {"TwoShardsOnTwinsOfDevices", {.shards = 2, .index = "faiss_gpu_f16", .make_device = TwinDevices()}, 3},
       {"OneAtATime", {.shards = 3, .ask_one_at_a_time = true, .apply_lag_turns = 2}, 4},
   };
 }

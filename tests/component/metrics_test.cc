@@ -31,6 +31,7 @@ MemoryFigures Figures(const std::string& name) {
   figures.recall_found = 3;
   figures.recall_missed = 1;
   figures.shard_loads = {{.live_count = 4, .searched_rows = 20, .written_slots = 5}, {.live_count = 3}};
+  figures.device_bytes = {{0, 4096}};
   figures.last_snapshot = absl::UnixEpoch() + absl::Seconds(1700000000);
   return figures;
 }
@@ -106,6 +107,7 @@ TEST(ExporterTest, ExposesExactlyTheTable) {
   probe->OnTurn(FullTurn());
   probe->OnRejected("MAILBOX_FULL");
   exporter.OnCall("MemoryService/Query", absl::StatusCode::kOk, absl::Milliseconds(2));
+  exporter.OnDeviceSearch(0, absl::Milliseconds(2));
   exporter.ReadFigures([] { return std::vector{Figures("faces")}; });
   exporter.ReadServer([] { return ServerFigures(); });
 
@@ -275,6 +277,21 @@ TEST(ExporterTest, WhatTheAuditFoundIsCountedAndRaisesTheAlarm) {
   EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"corrupt\",memory=\"faces\"} 1\n"));
   figures.audit.corrupt.clear();
   EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"corrupt\",memory=\"faces\"} 0\n"));
+}
+
+TEST(ExporterTest, DeviceMemoryOfAllMemoriesAddsUpAndALostDeviceRaisesTheAlarm) {
+  Exporter exporter({});
+  const auto faces = exporter.MakeProbe("faces");
+  const auto words = exporter.MakeProbe("words");
+  MemoryFigures lost = Figures("faces");
+  exporter.ReadFigures([&] { return std::vector{lost, Figures("words")}; });
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_gpu_memory_bytes{device=\"0\"} 8192\n"));
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"gpu_lost\",memory=\"faces\"} 0\n"));
+  lost.degraded = "index gpu on GPU 0 is searched on the CPU instead";
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"gpu_lost\",memory=\"faces\"} 1\n"));
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_alarm_active{alarm=\"gpu_lost\",memory=\"words\"} 0\n"));
+  exporter.OnDeviceSearch(1, absl::Milliseconds(2));
+  EXPECT_THAT(exporter.Text(), HasSubstr("evoke_gpu_search_seconds_count{device=\"1\"} 1\n"));
 }
 
 TEST(ExporterTest, FiguresAreReadWhenScraped) {

@@ -19,7 +19,9 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "server/index/device_search_factory.h"
 #include "server/process.h"
+#include "tests/testing/twin_keys.h"
 
 namespace evoke {
 namespace {
@@ -483,6 +485,43 @@ TEST_F(ServerTest, ASocketFileIsReplacedOnlyWhenNobodyListensOnIt) {
   EXPECT_EQ(ExitCodeOf(status), kExitResource) << status;
   std::filesystem::remove_all(config.data_dir);
   EXPECT_EQ(ServerStatus().state(), v1::SERVER_STATE_SERVING);  // the first one still has its socket
+}
+
+TEST_F(ServerTest, AnIndexThatIsNotBuiltInIsRefusedNamingTheOption) {
+  if (CudaVersion() != "off") GTEST_SKIP() << "it is built in";
+  Config config = SmallConfig();
+  config.engine.index = "gpu";
+  for (const absl::Status& status : {Server::Start(config).status(), CheckFiles(config)}) {
+    EXPECT_EQ(ExitCodeOf(status), kExitUsage) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("EVOKE_GPU"));
+  }
+}
+
+TEST_F(ServerTest, ALostDeviceIsAnAlarmInStatusAndReadinessAndNothingElse) {
+  const auto faults = std::make_shared<TwinFaults>();
+  Config config = SmallConfig();
+  config.engine.index = "faiss_gpu";
+  config.engine.make_device = TwinDevices(faults);
+  Start(config);
+  Create("faces");
+  Memory(&v1::MemoryService::StubInterface::TrainStep, Step({1, 0}, {1}, 1));
+  EXPECT_EQ(ServerStatus().alarms_size(), 0);
+  faults->lost_from_call = 0;
+  v1::QueryRequest query;
+  query.mutable_memory()->set_name("faces");
+  *query.mutable_embeddings() = Step({1, 0}, {0}, 1).embeddings();
+  query.set_k(1);
+  while (ServerStatus().alarms_size() == 0) {  // told about a second after a turn
+    const auto answer = Memory(&v1::MemoryService::StubInterface::Query, query);
+    ASSERT_EQ(Numbers<int64_t>(answer.values()), std::vector<int64_t>{1});
+  }
+  EXPECT_EQ(ServerStatus().alarms(0).name(), "gpu_lost");
+  EXPECT_EQ(ServerStatus().alarms(0).memory(), "faces");
+  EXPECT_THAT(ServerStatus().alarms(0).message(), HasSubstr("the twin is lost"));
+  EXPECT_EQ(ServerStatus().state(), v1::SERVER_STATE_SERVING);
+  const Readiness readiness = server_->ReadReadiness();
+  EXPECT_TRUE(readiness.ready);
+  EXPECT_EQ(readiness.checks.back().name, "alarm gpu_lost");
 }
 
 TEST_F(ServerTest, ADamagedCatalogIsCorrupt) {

@@ -69,7 +69,7 @@ def test_every_flag_of_the_program_is_offered(installed, program):
     ("evokectl memory create x --durability w", {"wal"}),
     ("evokectl -o j", {"json"}),
     ("evoke-load --arrivals ", {"poisson", "constant"}),
-    ("evoked --index f", {"flat", "faiss_flat"}),
+    ("evoked --index f", {"flat", "faiss_flat", "faiss_gpu", "faiss_gpu_f16", "faiss_gpu_flat"}),
     ("evoke-inspect --data-dir /x verify", {"verify-snapshot"}),
 ])
 def test_commands_flags_and_their_words_are_offered(installed, line, offered):

@@ -3,10 +3,12 @@
 // mailbox of 16 rows.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <utility>
 
 #include "tests/simulation/simulation.h"
 #include "tests/testing/engine_driver.h"
+#include "tests/testing/twin_keys.h"
 
 namespace evoke::testing {
 
@@ -51,6 +53,13 @@ EngineOptions Simulation::ChooseEngine() {
   engine.ask_one_at_a_time = bits.Percent(25);
   engine.turns_in_flight = OneOf<uint32_t>(bits, {1, 2, 2, 3, 8});
   engine.apply_lag_turns = bits.Percent(30) ? static_cast<uint32_t>(1 + bits.Below(3)) : 0;
+  if (bits.Percent(25)) {  // on devices, some of which are lost at some call
+    const auto faults = std::make_shared<TwinFaults>();
+    if (bits.Percent(60)) faults->lost_from_call = static_cast<int>(bits.Below(300));
+    engine.index = bits.Percent(50) ? "faiss_gpu" : "faiss_gpu_f16";
+    engine.gpu_devices = {0, 1};
+    engine.make_device = TwinDevices(faults);
+  }
   return engine;
 }
 

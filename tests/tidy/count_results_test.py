@@ -91,6 +91,13 @@ def test_only_a_failed_step_counts():
     assert counts(["step\tbuild ci\t2\n"]) == (0, 1, 0)
 
 
+def test_what_could_not_be_run_is_listed_with_its_reason(tmp_path, capsys):
+    assert counts(["skip\tgpu\t0\tno CUDA toolkit\n"]) == (0, 0, 1)
+    (tmp_path / "runs").write_text("skip\tgpu\t0\tno CUDA toolkit\n")
+    count_results.main([str(tmp_path / "runs")])
+    assert "  gpu: no CUDA toolkit" in capsys.readouterr().out
+
+
 def test_the_last_line_and_the_exit_code(tmp_path, capsys):
     runs = tmp_path / "runs"
     runs.write_text("step\tbuild ci\t2\n")

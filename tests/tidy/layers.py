@@ -13,6 +13,7 @@ ALLOWED = {
     "server/similarity": ["server/similarity/*"],
     "server/memory": ["server/memory/*", "server/similarity/*", "storage/ids.h"],
     "server/index": ["server/index/*", "server/similarity/*", "server/base/*"],
+    "server/index/gpu": ["server/index/*", "server/similarity/*", "server/base/*"],
     "server/engine": ["server/engine/*", "server/memory/*", "server/index/*", "server/similarity/*",
                       "server/base/*", "storage/*"],
     "server/service": ["server/service/*", "server/engine/*", "server/memory/*", "server/similarity/*",
@@ -37,12 +38,17 @@ ALLOWED_LIBRARIES = {
 STORE_IMPLEMENTATIONS = ["storage/rocksdb_*", "storage/ram_slot_store.h", "storage/snapshot.h"]
 STORE_USERS = ["storage/*", "server/engine/catalog.*", "server/engine/snapshot*", "server/server.*", "server/tools/*", "tests/*"]
 
+# Folders that nothing outside may include: what they make is made through a header elsewhere.
+CLOSED = {"server/index/gpu": ["server/index/gpu/*", "tests/gpu/*", "tests/bench/*", "tests/testing/*", "tests/unit/*"]}
+
 # A library, and the only files that may include it.
 LIBRARY_HOMES = [
     ("gRPC", ["grpcpp/*", "grpc/*.h", "*.grpc.pb.h"],
      ["server/service/*", "server/server.cc", "client/*", "tests/*"]),
     ("protobuf", ["google/protobuf/*", "*.pb.h"], ["server/service/*", "server/page/explorer.cc", "server/server.cc", "client/*", "tests/*"]),
-    ("FAISS", ["faiss/*"], ["server/index/faiss_*", "server/index/ivf_index.*", "tests/*"]),
+    ("FAISS", ["faiss/*"], ["server/index/faiss_*", "server/index/gpu/faiss_*", "server/index/ivf_index.*", "tests/*"]),
+    ("CUDA", ["cuda*.h", "cublas*.h", "cuda/*", "device_launch_parameters.h", "mma.h", "cooperative_groups*"],
+     ["server/index/gpu/*", "tests/gpu/*", "tests/bench/*"]),
     ("RocksDB", ["rocksdb/*"], ["storage/rocksdb_*", "storage/snapshot.cc", "tests/*"]),
     ("prometheus-cpp", ["prometheus/*"], ["server/metrics/*", "tests/*"]),
     ("civetweb", ["civetweb.h", "CivetServer.h"], ["server/http/*", "tests/*"]),
@@ -59,7 +65,7 @@ DECIDERS = ["server/memory/turn_view.*", "server/memory/write_rule.*", "server/m
 TABLES = ["server/memory/slot_table.h", "server/memory/shard_slots.h", "server/memory/age_order.h",
           "server/memory/value_index.h", "server/memory/free_slots.h"]
 
-SOURCES = (".h", ".cc", ".cu", ".hpp")
+SOURCES = (".h", ".cc", ".cu", ".cuh", ".hpp")
 PROJECT = ("server/", "storage/", "client/", "tests/")
 
 
@@ -96,6 +102,9 @@ def _problems(path, included):
         layer = layer_of(path, ALLOWED)
         if layer and not matches(included, ALLOWED[layer]):
             yield f"{layer} may include only {', '.join(ALLOWED[layer])}"
+        for folder, users in CLOSED.items():
+            if matches(included, [folder + "/*"]) and not matches(path, users):
+                yield f"{folder} is nobody else's to include"
         if matches(included, STORE_IMPLEMENTATIONS) and not matches(path, STORE_USERS):
             yield "only the catalog names a concrete store"
     else:

@@ -45,6 +45,11 @@ EDGES = [
     ("server/service/auth.cc", "#include <openssl/crypto.h>"),
     ("client/load/lane.cc", '#include "client/cli/output.h"'),
     ("client/cli/commands.cc", "#include <curl/curl.h>"),
+    ("server/index/gpu_index.cc", '#include "server/index/gpu/device.h"'),
+    ("server/engine/local_shard.cc", '#include "server/index/gpu/device.h"'),
+    ("server/index/gpu/device.h", '#include "server/engine/shard.h"'),
+    ("server/index/gpu_index.h", "#include <cuda_runtime_api.h>"),
+    ("server/index/gpu/device.cc", "#include <faiss/gpu/GpuDistance.h>"),
 ]
 
 
@@ -59,6 +64,8 @@ def test_layering_allows_the_arrows(plant):
                                 '#include "absl/types/span.h"\n#include <xxhash.h>\n',
         "server/index/faiss_flat_index.cc": "#include <faiss/IndexFlat.h>\n",
         "server/index/ivf_index.cc": "#include <faiss/IndexIVF.h>\n",
+        "server/index/gpu/faiss_keys.h": "#pragma once\n#include <faiss/gpu/GpuIndexFlat.h>\n#include <cuda_runtime_api.h>\n",
+        "server/index/gpu/device_search_factory.cc": '#include "server/index/gpu/faiss_keys.h"\n',
         "storage/rocksdb_slot_store.cc": "#include <rocksdb/db.h>\n",
         "server/engine/catalog.cc": '#include "storage/rocksdb_slot_store.h"\n',
         "server/service/convert.cc": '#include "evoke/v1/types.pb.h"\n',

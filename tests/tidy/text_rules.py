@@ -3,8 +3,8 @@
 import os
 import re
 
-CODE = (".h", ".cc", ".cu", ".hpp", ".py", ".sh", ".proto", ".cmake", "CMakeLists.txt", ".md")
-SOURCES = (".h", ".cc", ".cu", ".py", ".proto")
+CODE = (".h", ".cc", ".cu", ".cuh", ".hpp", ".py", ".sh", ".proto", ".cmake", "CMakeLists.txt", ".md")
+SOURCES = (".h", ".cc", ".cu", ".cuh", ".py", ".proto")
 MAX_LINES = 600
 
 # Spelled in two parts, so that this file does not break its own rule.
@@ -40,7 +40,7 @@ def _grep(tree, pattern, message):
 
 def guards(tree):
     """The first line of code of every header is `#pragma once`."""
-    for path in tree.with_suffix(".h", ".hpp"):
+    for path in tree.with_suffix(".h", ".cuh", ".hpp"):
         for number, line in _code_lines(tree, path):
             if line.strip() != "#pragma once":
                 yield f"{path}:{number}: a header begins with #pragma once"

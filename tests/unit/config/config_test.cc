@@ -95,6 +95,14 @@ TEST(LoadConfigTest, AMisspelledVariableIsAnErrorAForeignOneAWarning) {
   EXPECT_THAT(loaded->warnings, ElementsAre(HasSubstr("EVOKE_PORT_7380_TCP_ADDR")));
 }
 
+TEST(LoadConfigTest, DevicesAreDifferentNumbersOrAll) {
+  EXPECT_THAT(Load({"--data-dir=/d"}).engine.gpu_devices, ::testing::IsEmpty());
+  EXPECT_THAT(Load({"--data-dir=/d", "--gpu-devices=2, 0"}).engine.gpu_devices, ElementsAre(2, 0));
+  for (const std::string wrong : {"0,0", "x", "0,", "-1", "4096"}) {
+    EXPECT_THAT(Errors({"--data-dir=/d", "--gpu-devices=" + wrong}), ElementsAre(HasSubstr("different numbers of GPUs"))) << wrong;
+  }
+}
+
 TEST(LoadConfigTest, AnOptionGivenTwiceIsAnError) {
   EXPECT_THAT(Errors({"--data-dir=/d", "--max-k=1", "--max-k=2"}),
               ElementsAre(HasSubstr("max-k is given twice")));

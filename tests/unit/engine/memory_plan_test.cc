@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/engine/local_shard.h"
+#include "tests/testing/twin_keys.h"
 
 namespace evoke {
 namespace {
@@ -120,6 +121,24 @@ TEST(MemoryPlanOfTest, TheLargestMemoryDoesNotOverflow) {
   const MemoryPlan plan = *PlanOf(spec, {.engine = {.index = "faiss_flat"}, .cores = 16});
   EXPECT_GE(plan.ram_bytes, spec.capacity * 4096 * 8);
   EXPECT_GE(plan.disk_bytes, spec.capacity * 16 * 4096);
+}
+
+TEST(MemoryPlanOfTest, AnIndexOnADeviceTakesItsMemoryAndNoneOfTheMachines) {
+  EngineOptions engine{.index = "faiss_gpu"};
+  if (CudaVersion() == "off") {
+    EXPECT_TRUE(absl::IsUnimplemented(PlanOf({.key_dim = 8, .capacity = 100}, {.engine = engine}).status()));
+  }
+  engine.make_device = TwinDevices();
+  const MemorySpec spec{.key_dim = 128, .capacity = 100'000};
+  const MemoryPlan plan = *PlanOf(spec, {.engine = engine, .cores = 16});
+  EXPECT_EQ(plan.gpu_bytes, 150'000u * 512);
+  EXPECT_EQ(plan.index_bytes, 0u);
+  EXPECT_EQ(PlanOf(spec, {})->gpu_bytes, 0u);
+  EXPECT_EQ(ShardCount(spec, engine, 16), 1u);
+  engine.gpu_devices = {0, 2, 3};
+  EXPECT_EQ(ShardCount(spec, engine, 16), 3u);
+  engine.shards = 8;
+  EXPECT_EQ(ShardCount(spec, engine, 16), 8u);
 }
 
 TEST(MemoryPlanOfTest, AnUnknownIndexIsRefused) {

@@ -10,73 +10,18 @@
 #include <vector>
 
 #include "server/base/thread_pool.h"
+#include "server/index/device_plan.h"
 #include "server/index/index_factory.h"
 #include "server/index/scan_paths.h"
 #include "server/index/top_candidates.h"
 #include "server/similarity/similarity.h"
+#include "tests/testing/gpu_twin.h"
+#include "tests/testing/index_oracle.h"
+#include "tests/testing/twin_keys.h"
 #include "tests/unit/similarity/random_vectors.h"
 
 namespace evoke {
 namespace {
-
-// A key matrix as a shard has one, with a stride that is not the dimension.
-class Keys {
- public:
-  Keys(uint32_t capacity, uint32_t dim)
-      : dim_(dim),
-        stride_(dim + 3),
-        high_(size_t{capacity} * stride_ + 64, 0x40e0),  // 7
-        low_(size_t{capacity} * stride_ + 64) {
-    live_.resize((capacity + 63) / 64);
-  }
-  void Set(uint32_t position, const std::vector<float>& key) {
-    Split(key.data(), static_cast<int>(dim_), &high_[position * stride_], &low_[position * stride_]);
-    live_[position >> 6] |= uint64_t{1} << (position & 63);
-    rows_ = std::max(rows_, position + 1);
-  }
-  void Unset(uint32_t position) { live_[position >> 6] &= ~(uint64_t{1} << (position & 63)); }
-  std::vector<float> Get(uint32_t position) const {
-    std::vector<float> key(dim_);
-    Join(View().row(position), static_cast<int>(dim_), key.data());
-    return key;
-  }
-  KeyMatrixView View() const {
-    uint64_t count = 0;
-    for (const uint64_t word : live_) count += static_cast<uint64_t>(__builtin_popcountll(word));
-    return {{high_.data(), low_.data(), stride_}, dim_, rows_, live_.data(), count};
-  }
-
- private:
-  uint32_t dim_;
-  size_t stride_;
-  uint32_t rows_ = 0;
-  std::vector<uint16_t> high_;
-  std::vector<int16_t> low_;
-  std::vector<uint64_t> live_;
-};
-
-SearchResult Naive(const KeyMatrixView& keys, const float* row, uint32_t want) {
-  SearchResult result;
-  std::vector<float> key(keys.dim);
-  for (uint32_t p = 0; p < keys.rows; ++p) {
-    if (!keys.IsLive(p)) continue;
-    Join(keys.row(p), static_cast<int>(keys.dim), key.data());
-    result.candidates.push_back({p, Similarity(row, key.data(), static_cast<int>(keys.dim))});
-  }
-  std::sort(result.candidates.begin(), result.candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return Before(a, b); });
-  if (result.candidates.size() > want) {
-    result.candidates.resize(want);
-    result.bound = SearchResult::Bound::kLast;
-  }
-  return result;
-}
-
-std::vector<float> Unit(std::mt19937_64& random, uint32_t dim) {
-  std::vector<float> x = RandomVector(random, Kind::kNormal, dim);
-  Normalise(x.data(), static_cast<int>(dim), x.data());
-  return x;
-}
 
 constexpr size_t kBackwards = 1000;  // one thread, the last part first
 
@@ -108,32 +53,13 @@ class IndexTest : public ::testing::TestWithParam<Setup> {
         ParallelFor(pool_.get(), threads, count, body);
       };
     }
+    if (on_device()) options.make_device = testing::GpuTwinDevices({}, TwinDevices());
     return *CreateIndex(GetParam().name, options);
   }
   bool is_flat() const { return std::string(GetParam().name) == "flat"; }
   bool is_faiss() const { return std::string(GetParam().name) == "faiss_flat"; }
-
-  // Bit for bit what Naive says, for every row.
-  void ExpectExact(Index* index, const Keys& keys, const std::vector<std::vector<float>>& rows,
-                   const std::vector<uint32_t>& want) {
-    const KeyMatrixView view = keys.View();
-    std::vector<float> packed;
-    for (const auto& row : rows) packed.insert(packed.end(), row.begin(), row.end());
-    const std::vector<SearchResult> results = index->Search(view, packed.data(), want);
-    ASSERT_EQ(results.size(), rows.size());
-    for (size_t r = 0; r < rows.size(); ++r) {
-      const SearchResult expected = Naive(view, rows[r].data(), want[r]);
-      ASSERT_EQ(results[r].bound, expected.bound) << "row " << r;
-      ASSERT_EQ(results[r].candidates.size(), expected.candidates.size()) << "row " << r;
-      for (size_t i = 0; i < expected.candidates.size(); ++i) {
-        const Candidate& a = results[r].candidates[i];
-        const Candidate& b = expected.candidates[i];
-        ASSERT_TRUE(a.position == b.position && std::memcmp(&a.similarity, &b.similarity, sizeof(float)) == 0)
-            << "row " << r << ", place " << i << " of " << want[r] << ": " << a.position << " "
-            << a.similarity << ", expected " << b.position << " " << b.similarity;
-      }
-    }
-  }
+  bool on_device() const { return IsDeviceIndex(GetParam().name); }
+  bool has_copy() const { return is_faiss() || on_device(); }
 
   std::unique_ptr<ThreadPool> pool_;
   std::optional<ScopedScanPath> path_;
@@ -193,7 +119,7 @@ TEST_P(IndexTest, NearTiesByTheThousand) {
     rows.push_back(close);
   }
   ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 256));
-  EXPECT_EQ(index->stats().uncertified_rows > 0, is_faiss());
+  EXPECT_EQ(index->stats().uncertified_rows > 0, has_copy());
 }
 
 TEST_P(IndexTest, ExactTiesAcrossTheCutGoToTheLowerPosition) {
@@ -308,7 +234,8 @@ TEST_P(IndexTest, RandomKeysAreCertifiedWithoutAnotherSearch) {
   std::vector<std::vector<float>> rows;
   for (int r = 0; r < 100; ++r) rows.push_back(Unit(random, kDim));
   ExpectExact(index.get(), keys, rows, std::vector<uint32_t>(rows.size(), 64));
-  EXPECT_EQ(index->stats().uncertified_rows, 0u);
+  // One row of thousands is beyond what the fused scan's guess allows for.
+  EXPECT_LE(index->stats().uncertified_rows, std::string(GetParam().name) == "gpu" ? 2u : 0u);
   EXPECT_EQ(index->stats().scanned_rows, std::string(GetParam().name) == "canonical" ? 100u * kCount : 0u);
   EXPECT_LE(index->MemoryBytes(), is_faiss() ? kCount * kDim * sizeof(float) * 101 / 100 + 4096 : 0);
 }
@@ -444,7 +371,7 @@ TEST_P(IndexTest, VerifyFindsWhatItsOwnCopyHasOtherwise) {
   keys.Set(8000, Unit(random, kDim));
   keys.Set(5001, Unit(random, kDim));
   keys.Unset(4);
-  if (!is_faiss()) {
+  if (!has_copy()) {
     EXPECT_THAT(index->Verify(keys.View(), all), ::testing::IsEmpty());  // it has no copy
     return;
   }
@@ -464,12 +391,19 @@ std::vector<Setup> Paths() {
 INSTANTIATE_TEST_SUITE_P(Paths, IndexTest, ::testing::ValuesIn(Paths()),
                          [](const auto& info) { return std::string(Name(*info.param.path)); });
 
+std::vector<Setup> Twins() {
+  return testing::GpuTwinRuns() ? std::vector<Setup>{{"gpu", 2}} : std::vector<Setup>();
+}
+INSTANTIATE_TEST_SUITE_P(Twins, IndexTest, ::testing::ValuesIn(Twins()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
 INSTANTIATE_TEST_SUITE_P(All, IndexTest,
                          ::testing::Values(Setup{"flat", 0}, Setup{"flat", 2}, Setup{"flat", 8},
                                            Setup{"flat", kBackwards}, Setup{"canonical", 0}, Setup{"canonical", 2},
                                            Setup{"canonical", kBackwards}, Setup{"faiss_flat", 0},
                                            Setup{"faiss_flat", 1}, Setup{"faiss_flat", 2},
-                                           Setup{"faiss_flat", 8}, Setup{"faiss_flat", kBackwards}),
+                                           Setup{"faiss_flat", 8}, Setup{"faiss_flat", kBackwards},
+                                           Setup{"faiss_gpu", 2}, Setup{"faiss_gpu_f16", 0}),
                          [](const auto& info) {
                            return std::string(info.param.name) + "_" + std::to_string(info.param.threads);
                          });
@@ -477,7 +411,7 @@ INSTANTIATE_TEST_SUITE_P(All, IndexTest,
 TEST(IndexFactoryTest, AnUnknownNameIsRefusedWithTheKnownOnes) {
   const absl::Status status = CreateIndex("hnsw", {.dim = 4, .capacity = 4}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("\"hnsw\", only flat, faiss_flat and canonical"));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("\"hnsw\", only flat, faiss_flat, canonical, gpu, faiss_gpu"));
 }
 
 TEST(TopCandidatesTest, KeepsTheBestAndOfEqualOnesTheEarliest) {
