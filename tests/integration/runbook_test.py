@@ -122,6 +122,7 @@ def test_what_an_alert_sends_one_to_look_at_tells_it(machine):
     assert "store" in fills and 'evoke_snapshot_bytes{memory="faces"}' in fills and "evoke_disk_free_bytes " in fills
     assert 'evoke_slots_live{memory="faces"} %d' % (2 * ROWS) in shell.run("memory-look")
     assert "evoke_ram_planned_bytes " in shell.run("ram-look")
+    assert "no memory does without its GPU" in shell.run("gpu-look")
 
 
 def test_a_backup_outlives_snapshot_and_memory_and_becomes_a_memory_elsewhere(machine):
