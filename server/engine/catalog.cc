@@ -317,8 +317,12 @@ absl::StatusOr<Catalog::Created> CatalogImpl::MakeNew(const std::string& name, c
   }
   auto executor = MakeExecutor(name, uid, spec);
   EVOKE_RETURN_IF_ERROR(durable ? MakeDurable(name, uid, spec, build, executor.get()) : RecoverNew(executor.get()));
-  MutexLock lock(&mu_);
-  memories_[name] = executor;
+  {
+    MutexLock lock(&mu_);
+    memories_[name] = executor;
+  }
+  // What it said of itself until now, an alarm perhaps, nobody could see: it was in no list.
+  if (options_.on_state_change) options_.on_state_change();
   return Created{.executor = executor, .created = true};
 }
 
