@@ -159,7 +159,8 @@ fi
 
 if $full; then
   # Debian's gRPC is not instrumented: TSan would report its every hand-over as a race.
-  build_and_test tsan --label-regex '^(unit|model|component)$' --exclude-regex '^(client|evokectl|limits|server|service|rpc)_'
+  build_and_test tsan --label-regex '^(unit|model|component)$' \
+    --exclude-regex '^(client|evokectl|limits|load|page|readme_example|rpc|server|service|train_stream)_'
   build_and_test native --tests-regex '^similarity'
 fi
 
