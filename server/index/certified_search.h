@@ -2,9 +2,9 @@
 //
 // A source tells its `ask` best keys by scores of its own. With t the worst of them and eps the source's
 // error bound, no other key's canonical similarity is above t + eps. The listed keys are scored canonically;
-// a row whose last wanted similarity *exceeds* t + eps has missed nothing, if all of them are within eps of their scores. Otherwise it is uncertified:
-// counted, asked again for twice and four times as many, and then answered by the canonical scan (near-ties
-// by the thousand, exact ties across the cut). README.md has the argument at length.
+// a row whose last wanted similarity *exceeds* t + eps has missed nothing, if all of them are within eps of their
+// scores. Otherwise it is uncertified: counted, asked again for twice and four times as many, and then answered by
+// the canonical scan (near-ties by the thousand, exact ties across the cut). README.md has the argument at length.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,8 @@ void CertifiedRounds(const KeyMatrixView& keys, const float* rows, absl::Span<co
                      const Parallel& parallel, std::vector<SearchResult>* results, std::vector<uint8_t>* certified,
                      uint64_t* uncertified_rows);
 
-// As Index::Search of an exact index: the rounds, then the canonical scan of what they left. Adds to `stats`. An empty `parallel`: the calling thread alone.
+// As Index::Search of an exact index: the rounds, then the canonical scan of what they left. Adds to `stats`. An empty
+// `parallel`: the calling thread alone.
 std::vector<SearchResult> CertifiedSearch(const KeyMatrixView& keys, const float* rows,
                                           absl::Span<const uint32_t> want, ScoreSource* source,
                                           const Parallel& parallel, IndexStats* stats);

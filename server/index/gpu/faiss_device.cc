@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
@@ -22,11 +23,10 @@ cublasMath_t MathOf(KeyFormat format) {
 
 absl::StatusOr<FaissDevice*> FaissDevice::Of(int device) {
   static Mutex mu;
-  static auto* const devices = new std::map<int, FaissDevice*>();
+  static auto* const devices = new std::map<int, absl::StatusOr<FaissDevice*>>();
   EVOKE_RETURN_IF_ERROR(Devices().status());
   MutexLock lock(&mu);
-  FaissDevice*& known = (*devices)[device];
-  if (known != nullptr) return known;
+  if (const auto known = devices->find(device); known != devices->end()) return known->second;
   const DeviceScope scope(device);
   EVOKE_RETURN_IF_ERROR(scope.status());
   auto made = std::unique_ptr<FaissDevice>(new FaissDevice(device));
@@ -37,11 +37,12 @@ absl::StatusOr<FaissDevice*> FaissDevice::Of(int device) {
     made->resources_.setPinnedMemory(0);  // nothing of ours is on the CPU when FAISS sees it
     made->resources_.setDefaultStream(device, made->stream_.get());
   }
-  // FAISS allocates at the first call, which is this one. If it fails half way it cannot be asked again, nor destroyed.
+  // FAISS allocates at the first call, which is this one, and is kept however that ends.
   FaissDevice* const kept = made.release();
-  EVOKE_RETURN_IF_ERROR(kept->Run(KeyFormat::kFloat32, [](faiss::gpu::StandardGpuResources*) {}));
-  known = kept;
-  return known;
+  const absl::Status begun = kept->Run(KeyFormat::kFloat32, [](faiss::gpu::StandardGpuResources*) {});
+  absl::StatusOr<FaissDevice*> answer = kept;
+  if (!begun.ok()) answer = begun;
+  return devices->emplace(device, std::move(answer)).first->second;
 }
 
 absl::Status FaissDevice::Run(KeyFormat format, const std::function<void(faiss::gpu::StandardGpuResources*)>& call) {

@@ -18,7 +18,8 @@ namespace evoke {
 
 class FaissDevice {
  public:
-  // Takes kTemporaryBytes at the first call for a device.
+  // Takes kTemporaryBytes at the first call for a device. What that call answered is the answer of all later ones when
+  // FAISS failed in it: it can be neither asked again nor destroyed.
   static absl::StatusOr<FaissDevice*> Of(int device);
 
   const Stream& stream() const { return stream_; }
