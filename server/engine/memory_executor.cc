@@ -420,6 +420,7 @@ void MemoryExecutor::MaybeClosed() {
       return;
     }
     done = std::exchange(on_closed_, nullptr);
+    pumping_ = true;  // for good: whatever is wanted from here on would find no store
   }
   strand_.Post([self = shared_from_this(), this, done = std::move(done)] {
     auto parts = std::make_shared<std::tuple<std::unique_ptr<SlotStore>, std::unique_ptr<TurnLog>, std::unique_ptr<Engine>>>(

@@ -128,7 +128,8 @@ class MemoryExecutor final : public Executor {
   MemoryState state_ ABSL_GUARDED_BY(mu_) = MemoryState::kLoading;
   absl::Status why_ ABSL_GUARDED_BY(mu_);
   Mailbox mailbox_ ABSL_GUARDED_BY(mu_);            // parked in it: what waits for its min_turn
-  bool pumping_ ABSL_GUARDED_BY(mu_) = false;       // a Pump is posted, or a turn is at hand, or what only runs alone
+  // A Pump is posted, or a turn is at hand, or what only runs alone; or the store was given back.
+  bool pumping_ ABSL_GUARDED_BY(mu_) = false;
   std::deque<Turning> in_flight_ ABSL_GUARDED_BY(mu_);  // turns that are not done, the one at hand among them
   Pace pace_ ABSL_GUARDED_BY(mu_);
   bool drain_ ABSL_GUARDED_BY(mu_) = false;         // something waits to run alone: no turn begins before none is in flight

@@ -91,7 +91,8 @@ class MemoryExecutorTest : public ::testing::Test {
                                        .cores = 2,
                                        .always_overlap = true,
                                        .open_store = [this](bool read_only) { return Open(read_only); },
-                                       .probe = std::move(probe)});
+                                       .probe = std::move(probe),
+                                       .on_state_change = on_state_change});
     executor->Recover();
     ASSERT_EQ(executor->figures().state, MemoryState::kServing) << executor->figures().why;
   }
@@ -181,6 +182,7 @@ class MemoryExecutorTest : public ::testing::Test {
   ThreadPool compute_{"compute", 2};
   ThreadPool io_{"io", 2};
   std::string path_;
+  std::function<void()> on_state_change;
   std::unique_ptr<EngineProbe> probe;  // of the next Start
   std::shared_ptr<MemoryExecutor> executor;
 };

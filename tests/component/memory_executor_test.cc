@@ -24,6 +24,17 @@ TEST_F(MemoryExecutorTest, AnswersAndRemembersAcrossRecovery) {
   EXPECT_EQ(Train(2, 2), "turn 2");  // a retry across the restart
 }
 
+TEST_F(MemoryExecutorTest, AServerMayStopBetweenTheWordThatAMemoryServesAndTheEndOfItsRecovery) {
+  Answer<bool> closed;
+  on_state_change = [&] {
+    if (executor->figures().state != MemoryState::kServing) return;
+    executor->Close(absl::UnavailableError("closed"), [done = closed.Done()] { done(true); });
+  };
+  Start();
+  EXPECT_TRUE(closed.Wait().ok());
+  executor.reset();
+}
+
 TEST_F(MemoryExecutorTest, ACommitThatFailedBeforeItWroteIsAppliedByTheRetry) {
   Start();
   ASSERT_EQ(Train(1, 1), "turn 1");
