@@ -135,6 +135,10 @@ class Pass {
     return worker;
   }
   void ScanBlock(uint32_t first, uint32_t count, size_t group, size_t groups, Worker* worker);
+  bool Unlimited(size_t group, const Worker& worker) const {
+    const size_t row = group * kernels_.lanes;
+    return worker.rows[row].least() == kNothing && least_[row].load(std::memory_order_relaxed) == kNothing;
+  }
   void RaiseTo(size_t row, float least) {
     float seen = least_[row].load(std::memory_order_relaxed);
     while (seen < least && !least_[row].compare_exchange_weak(seen, least, std::memory_order_relaxed)) {
@@ -180,8 +184,13 @@ void Pass::ScanRange(uint32_t first, uint32_t end, Worker* worker) {
       const size_t groups = std::min(chunk, packed_.groups() - group);
       const uint32_t block =
           std::max<uint32_t>(kMinBlockKeys, static_cast<uint32_t>(kBlockScores / (groups * kernels_.lanes)));
-      for (uint32_t at = run; at < run_end; at += std::min(block, run_end - at)) {
-        ScanBlock(at, std::min(block, run_end - at), group, groups, worker);
+      // Where a row has no threshold every key is a hit: shorter blocks until it has one.
+      uint32_t step = Unlimited(group, *worker) ? kMinBlockKeys : block;
+      for (uint32_t at = run; at < run_end;) {
+        const uint32_t count = std::min(step, run_end - at);
+        ScanBlock(at, count, group, groups, worker);
+        at += count;
+        step = std::min(block, 2 * step);
       }
     }
   }
