@@ -8,6 +8,13 @@
 #include <utility>
 
 namespace evoke {
+namespace {
+
+// Of the thread: whose worker it is, and the successor of the task that it runs.
+thread_local const ThreadPool* worker_of = nullptr;
+thread_local Scheduler::Work last;
+
+}  // namespace
 
 ThreadPool::ThreadPool(const char* name, size_t thread_count) {
   for (size_t i = 0; i < std::max<size_t>(thread_count, 1); ++i) {
@@ -33,10 +40,18 @@ void ThreadPool::Post(Work work) {
   wake_.Signal();
 }
 
+void ThreadPool::PostLast(Work work) {
+  if (worker_of != this || last) return Post(std::move(work));
+  last = std::move(work);
+}
+
+bool ThreadPool::HasLast() const { return worker_of == this && last; }
+
 void ThreadPool::Run() {
+  worker_of = this;
   while (true) {
-    Work work;
-    {
+    Work work = std::exchange(last, nullptr);
+    if (!work) {
       MutexLock lock(&mu_);
       while (queue_.empty() && !stopping_) wake_.Wait(&mu_);
       if (queue_.empty()) return;
@@ -49,20 +64,20 @@ void ThreadPool::Run() {
 
 Strand::Strand(Scheduler* scheduler) : queue_(std::make_shared<Queue>()) { queue_->scheduler = scheduler; }
 
-void Strand::Post(Scheduler::Work work) {
+void Strand::Add(Scheduler::Work work, void (Scheduler::*post)(Scheduler::Work)) {
   {
     MutexLock lock(&queue_->mu);
     queue_->work.push_back(std::move(work));
     if (queue_->running) return;
     queue_->running = true;
   }
-  queue_->scheduler->Post([queue = queue_] { RunBurst(queue); });
+  (queue_->scheduler->*post)([queue = queue_] { RunBurst(queue); });
 }
 
 void Strand::RunBurst(const std::shared_ptr<Queue>& queue) {
-  // A burst is bounded, so that one busy strand does not keep a worker for ever.
+  // A burst is bounded, so that one busy strand does not keep a worker for ever, and ends where a successor waits for it.
   constexpr int kBurst = 16;
-  for (int i = 0; i < kBurst; ++i) {
+  for (int i = 0;; ++i) {
     Scheduler::Work work;
     {
       MutexLock lock(&queue->mu);
@@ -70,6 +85,7 @@ void Strand::RunBurst(const std::shared_ptr<Queue>& queue) {
         queue->running = false;
         return;
       }
+      if (i == kBurst || queue->scheduler->HasLast()) break;
       work = std::move(queue->work.front());
       queue->work.pop_front();
     }

@@ -19,9 +19,14 @@ class Scheduler {
   virtual ~Scheduler() = default;
   using Work = std::function<void()>;
   virtual void Post(Work work) = 0;
+  // Post by a task that is about to return: what it began goes on, on the same thread if it may.
+  virtual void PostLast(Work work) { Post(std::move(work)); }
+  // Whether the task that runs on this thread has such a successor, which waits until it returns.
+  virtual bool HasLast() const { return false; }
 };
 
-// First in, first out, over `thread_count` threads; so memories that post small tasks share it fairly.
+// First in, first out, over `thread_count` threads; so memories that post small tasks share it fairly. A task's successor
+// (PostLast) goes before them: waking another thread costs more than many a task does, 20 to 50 us on a virtual machine.
 // Thread-safe. Post from inside a task is allowed.
 class ThreadPool final : public Scheduler {
  public:
@@ -30,6 +35,8 @@ class ThreadPool final : public Scheduler {
   ~ThreadPool() override;
 
   void Post(Work work) override;
+  void PostLast(Work work) override;
+  bool HasLast() const override;
   size_t thread_count() const { return threads_.size(); }
 
  private:
@@ -48,7 +55,8 @@ class ThreadPool final : public Scheduler {
 class Strand {
  public:
   explicit Strand(Scheduler* scheduler);
-  void Post(Scheduler::Work work);
+  void Post(Scheduler::Work work) { Add(std::move(work), &Scheduler::Post); }
+  void PostLast(Scheduler::Work work) { Add(std::move(work), &Scheduler::PostLast); }
 
  private:
   struct Queue {
@@ -57,6 +65,7 @@ class Strand {
     std::deque<Scheduler::Work> work ABSL_GUARDED_BY(mu);
     bool running ABSL_GUARDED_BY(mu) = false;
   };
+  void Add(Scheduler::Work work, void (Scheduler::*post)(Scheduler::Work));
   static void RunBurst(const std::shared_ptr<Queue>& queue);
   std::shared_ptr<Queue> queue_;
 };

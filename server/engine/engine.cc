@@ -52,7 +52,7 @@ void Engine::Begin(Stage next, Phase phase) {
 std::function<void(absl::Status)> Engine::ExpectStatus() {
   ++work_->outstanding;
   return [this](absl::Status status) {
-    strand_->Post([this, status = std::move(status)] { Arrived(status); });
+    strand_->PostLast([this, status = std::move(status)] { Arrived(status); });
   };
 }
 

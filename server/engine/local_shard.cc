@@ -48,7 +48,7 @@ void LocalShard::FinishLoad(Turn turn, Epoch epoch) {
 
 // `done` comes last in each task: it may destroy the shard.
 void LocalShard::Propose(ProposeRequest request, Done<Proposal> done) {
-  strand_.Post([this, request = std::move(request), done = std::move(done)] { done(DoPropose(request)); });
+  strand_.PostLast([this, request = std::move(request), done = std::move(done)] { done(DoPropose(request)); });
 }
 
 void LocalShard::Fetch(FetchRequest request, Done<std::vector<SlotContent>> done) {

@@ -96,7 +96,7 @@ Shard::Done<T> Engine::Expect(Take take) {
   ++work_->outstanding;
   return [this, take = std::move(take)](absl::StatusOr<T> answer) mutable {
     auto shared = std::make_shared<absl::StatusOr<T>>(std::move(answer));
-    strand_->Post([this, take = std::move(take), shared]() mutable {
+    strand_->PostLast([this, take = std::move(take), shared]() mutable {
       if (shared->ok()) take(*std::move(*shared));
       Arrived(shared->status());
     });
