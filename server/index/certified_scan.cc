@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <utility>
 
 #include "server/base/mutex.h"
@@ -40,10 +41,19 @@ constexpr uint32_t kMinBlockKeys = 32;
 constexpr size_t kMaxHeld = size_t{1} << 23;
 // Rows of one search: their pools take 16 bytes for each candidate wanted, in each thread.
 constexpr size_t kPassCandidates = size_t{1} << 18;
-// One key of 32 is sampled, in runs, unless there are few.
+// Keys are sampled in runs. A larger part of fewer keys: looking at more of them costs little then, and a better guess
+// leaves fewer survivors. Of a few thousand only where many candidates are wanted.
 constexpr uint32_t kSampleRun = 16;
-constexpr uint32_t kSampleOneOf = 32;
 constexpr uint32_t kSampleFrom = 16384;
+constexpr uint32_t kSampleFromForMany = 1024;
+constexpr size_t kManyCandidates = 2048;
+uint32_t SampleOneOf(uint32_t keys) { return keys < 16384 ? 4 : keys < 65536 ? 8 : keys < 262144 ? 16 : 32; }
+
+size_t PartsOf(size_t keys, uint32_t dim, size_t rows) {
+  const size_t components = keys * dim;
+  return std::clamp<size_t>(std::max(components * sizeof(uint16_t) / kPartBytes, components * rows / kPartProducts), 1,
+                            kMaxParts);
+}
 
 struct FreeAligned {
   void operator()(void* p) const { ::operator delete[](p, std::align_val_t{64}); }
@@ -208,13 +218,14 @@ void GuessFromSample(const KeyMatrixView& keys, const ScanKernels& kernels, cons
                      const Parallel& parallel, Pass* pass) {
   const size_t rows = pass->want.size();
   pass->guess.assign(rows, kNothing);
-  if (keys.rows < kSampleFrom) return;
-  const uint32_t runs = keys.rows / kSampleRun / kSampleOneOf;
+  const bool many = std::accumulate(pass->want.begin(), pass->want.end(), size_t{0}) >= kManyCandidates;
+  if (keys.rows < (many ? kSampleFromForMany : kSampleFrom)) return;
+  const uint32_t runs = keys.rows / kSampleRun / SampleOneOf(keys.rows);
   Pass sample(keys, kernels, packed, rows);
   for (const uint32_t want : pass->want) sample.want.push_back(SampledWant(want, keys.rows, runs * kSampleRun));
   sample.margin.assign(rows, 0);
   sample.guess.assign(rows, kNothing);
-  const size_t parts = std::clamp<size_t>(runs / 64, 1, kMaxParts);
+  const size_t parts = PartsOf(runs * kSampleRun, keys.dim, rows);
   sample.Run(parts, parallel, [&](size_t part, Worker* worker) {
     for (size_t run = runs * part / parts; run < runs * (part + 1) / parts; ++run) {
       const auto first = static_cast<uint32_t>(uint64_t{keys.rows} * run / runs);
@@ -302,9 +313,7 @@ void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Bat
   pass.guess.assign(count, kNothing);
   if (may_guess) GuessFromSample(keys, kernels, packed, parallel, &pass);
 
-  const size_t components = size_t{keys.rows} * keys.dim;
-  const size_t parts = std::clamp<size_t>(
-      std::max(components * sizeof(uint16_t) / kPartBytes, components * count / kPartProducts), 1, kMaxParts);
+  const size_t parts = PartsOf(keys.rows, keys.dim, count);
   pass.Run(parts, parallel, [&](size_t part, Worker* worker) {
     const auto begin = [&](size_t p) { return static_cast<uint32_t>(uint64_t{keys.rows} * p / parts); };
     pass.ScanRange(begin(part), begin(part + 1), worker);

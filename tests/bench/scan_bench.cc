@@ -77,7 +77,7 @@ void SearchOn(benchmark::State& state, ScanPath path) {
 }
 
 void Register() {
-  const std::vector<int64_t> counts = Smoke() ? std::vector<int64_t>{20'000} : std::vector<int64_t>{4096, 65'536, 524'288};
+  const std::vector<int64_t> counts = Smoke() ? std::vector<int64_t>{20'000} : std::vector<int64_t>{4096, 8192, 65'536, 524'288};
   const auto shapes = [&](benchmark::internal::Benchmark* b) {
     for (const int64_t count : counts) {
       for (const int64_t rows : {1, 8, 16, 64, 256}) b->Args({count, 128, rows});
