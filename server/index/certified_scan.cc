@@ -303,7 +303,7 @@ void ScanBatch(const KeyMatrixView& keys, const KeyRounding& rounding, const Bat
                const Parallel& parallel, std::vector<SearchResult>* results, Batch* again, Batch* too_many) {
   const size_t count = batch.places.size();
   const uint32_t most = *std::max_element(batch.want.begin(), batch.want.end());
-  const ScanKernels& kernels = ScanKernelsFor(ActiveScanPath(), count, keys.rows / most);
+  const ScanKernels& kernels = ScanKernelsFor(ActiveScanPath(), keys.dim, count, keys.rows / most);
   const PackedRows packed(kernels, batch.rows.data(), count, keys.dim);
   Pass pass(keys, kernels, packed, count);
   pass.want = batch.want;

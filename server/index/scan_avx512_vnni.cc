@@ -3,7 +3,7 @@
 // Keys of a block are rounded from the high plane as the block's turn comes, into a buffer that stays in the first-level
 // cache: work that is shared by all rows, so it pays from a few dozen on. The instruction multiplies unsigned with signed
 // numbers: keys are stored 128 too high, and a row's sums begin 128 times the sum of its components too low. Sums are
-// exact: at most 4,096 * 255 * 127 < 2^31.
+// exact: at most kInt8MostDim * 255 * 127 < 2^31.
 #include <immintrin.h>
 
 #include "server/index/int8_scale.h"
@@ -106,7 +106,6 @@ inline float Round(const uint16_t* high, uint32_t dim, uint8_t* out) {
   return scale.scale;
 }
 
-constexpr uint32_t kMaxDim = 4096;
 constexpr uint32_t kTileKeys = 48;  // whole tiles of every shape
 constexpr uint32_t kBufferBytes = 16384;
 constexpr uint32_t kMaxKeys = 480;
@@ -116,8 +115,8 @@ void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
   __builtin_memset(bytes, 0, Tiles::GroupBytes(dim));
   int begin[kVector] = {};
   float scales[kVector] = {};
-  alignas(64) uint16_t high[kMaxDim + kVector];
-  alignas(64) uint8_t rounded[kMaxDim + kVector];
+  alignas(64) uint16_t high[kInt8MostDim + kVector];
+  alignas(64) uint8_t rounded[kInt8MostDim + kVector];
   for (size_t l = 0; l < count; ++l) {
     for (uint32_t e = 0; e < dim; ++e) {
       uint32_t bits;
@@ -136,7 +135,7 @@ void Pack(const float* rows, size_t count, uint32_t dim, void* group) {
 }
 
 size_t Scan(const ScanKeys& keys, const void* packed, size_t groups, const float* thresholds, ScanHit* hits) {
-  alignas(64) uint8_t rounded[kTileKeys * kMaxDim];
+  alignas(64) uint8_t rounded[kTileKeys * kInt8MostDim];
   float scales[kMaxKeys];
   const uint32_t stride = (keys.dim + kVector - 1) / kVector * kVector;
   uint32_t most = kBufferBytes / stride / kTileKeys * kTileKeys;

@@ -21,6 +21,10 @@ enum class ScanPath { kPortable, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmxB
 //   kInt8      of those, whole multiples of 1/127 of the largest (Int8Scale)
 enum class Rounding { kNone, kBfloat16, kInt8 };
 
+// Keys of more components are never rounded to 8 bits: what is lost grows beside the distance between keys, and more of
+// them survive than the quicker products are worth.
+constexpr uint32_t kInt8MostDim = 512;
+
 // A score of key `first + key` for row `row` (of those packed together) that reached the row's threshold.
 struct ScanHit {
   uint32_t key;

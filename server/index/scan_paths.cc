@@ -100,16 +100,18 @@ std::string_view Name(ScanPath path) {
 
 // Up to how many rows a lane a component is faster than a lane a row, and than two lanes a row; up to how many these are
 // faster than one; and from how many on it pays to round keys to 8 bits:
-// beside float32, and beside bfloat16. More keys survive the rougher scores, so they must be a small part of all.
+// beside float32, and beside bfloat16. More keys survive the rougher scores, so they must be a small part of all, and rows
+// not long (262,144 random keys, 64 rows: even with bfloat16 at some 300 components).
 constexpr size_t kFewRows = 6;
 constexpr size_t kEightRows = 8;
 constexpr size_t kInt8Rows = 17;
 constexpr size_t kInt8RowsBesideBfloat16 = 48;
 constexpr size_t kInt8KeysAWanted = 1024;
+constexpr uint32_t kInt8DimBesideBfloat16 = 256;
 
-const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_wanted) {
+const ScanKernels& ScanKernelsFor(ScanPath path, uint32_t dim, size_t rows, size_t keys_a_wanted) {
   const bool few = rows <= kFewRows;
-  const bool rough = keys_a_wanted >= kInt8KeysAWanted;
+  const bool rough = keys_a_wanted >= kInt8KeysAWanted && dim <= kInt8MostDim;
 #if defined(__x86_64__)
   const ScanKernels& avx512 = few                  ? scan_internal::kAvx512Few
                               : rows <= kEightRows ? scan_internal::kAvx512Eight
@@ -124,7 +126,7 @@ const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_want
     case ScanPath::kAvx512Vnni:
       return rough && rows >= kInt8Rows ? scan_internal::kAvx512Vnni : avx512;
     case ScanPath::kAvx512Bf16:
-      if (rough && rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
+      if (rough && dim <= kInt8DimBesideBfloat16 && rows >= kInt8RowsBesideBfloat16) return scan_internal::kAvx512Vnni;
       if (few) return scan_internal::kAvx512Bf16Few;
       return rows <= kEightRows ? scan_internal::kAvx512Bf16Eight : scan_internal::kAvx512Bf16;
     case ScanPath::kAmxBf16:

@@ -17,8 +17,9 @@ ScanPath ActiveScanPath();
 // "portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16" or "amx_bf16".
 std::string_view Name(ScanPath path);
 
-// What is best for so many rows, of which each wants one key in `keys_a_wanted`. Requires: the path is available.
-const ScanKernels& ScanKernelsFor(ScanPath path, size_t rows, size_t keys_a_wanted);
+// What is best for so many rows of `dim` components, of which each wants one key in `keys_a_wanted`. Requires: the path is
+// available.
+const ScanKernels& ScanKernelsFor(ScanPath path, uint32_t dim, size_t rows, size_t keys_a_wanted);
 
 // Tests and benchmarks only. Makes every thread take `path` while it lives; one at a time.
 class ScopedScanPath {

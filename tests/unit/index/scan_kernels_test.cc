@@ -27,9 +27,22 @@ class ScanKernelsTest : public ::testing::TestWithParam<ScanPath> {};
 INSTANTIATE_TEST_SUITE_P(Paths, ScanKernelsTest, ::testing::ValuesIn(AvailableScanPaths()),
                          [](const auto& info) { return std::string(Name(info.param)); });
 
+// Its buffers are as large as that; and long rows would leave too many survivors.
+TEST_P(ScanKernelsTest, KeysAreRoundedTo8BitsOnlyForManyShortRowsThatWantFew) {
+  const auto keys = [](uint32_t dim, size_t rows, size_t keys_a_wanted) {
+    return ScanKernelsFor(GetParam(), dim, rows, keys_a_wanted).keys;
+  };
+  const bool has = GetParam() == ScanPath::kAvx512Vnni || GetParam() == ScanPath::kAvx512Bf16;
+  EXPECT_EQ(keys(256, 64, 2048) == Rounding::kInt8, has);
+  EXPECT_EQ(keys(512, 64, 2048) == Rounding::kInt8, GetParam() == ScanPath::kAvx512Vnni);
+  EXPECT_NE(keys(kInt8MostDim + 1, 64, 1'000'000), Rounding::kInt8);
+  EXPECT_NE(keys(128, 16, 2048), Rounding::kInt8);
+  EXPECT_NE(keys(128, 64, 512), Rounding::kInt8);
+}
+
 TEST_P(ScanKernelsTest, EveryScoreOfEveryShapeIsWithinItsBound) {
   std::mt19937_64 random = SeededGenerator();
-  for (const uint32_t dim : {1u, 2u, 3u, 15u, 16u, 17u, 31u, 32u, 33u, 64u, 127u, 128u, 300u, 1025u, 4096u}) {
+  for (const uint32_t dim : {1u, 2u, 3u, 15u, 16u, 17u, 31u, 32u, 33u, 64u, 127u, 128u, 256u, 300u, 512u, 1025u, 4096u}) {
     for (const uint32_t rows : {1u, 2u, 6u, 7u, 8u, 9u, 16u, 17u, 31u, 40u, 64u, 65u, 100u}) {
       const uint32_t count = 1 + static_cast<uint32_t>(random() % (dim > 300 ? 20 : 70));
       const Kind kind = kAllKinds[random() % 5];
@@ -40,7 +53,7 @@ TEST_P(ScanKernelsTest, EveryScoreOfEveryShapeIsWithinItsBound) {
       std::vector<int16_t> low(keys.size() + 64);
       Split(keys.data(), static_cast<int>(keys.size()), high.data(), low.data());
 
-      const ScanKernels& kernels = ScanKernelsFor(GetParam(), rows, random() % 2 == 0 ? 1 : 1'000'000);
+      const ScanKernels& kernels = ScanKernelsFor(GetParam(), dim, rows, random() % 2 == 0 ? 1 : 1'000'000);
       const size_t groups = (rows + kernels.lanes - 1) / kernels.lanes;
       const size_t bytes = kernels.group_bytes(dim);
       ASSERT_EQ(bytes % 64, 0u);
