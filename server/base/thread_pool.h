@@ -26,7 +26,7 @@ class Scheduler {
 };
 
 // First in, first out, over `thread_count` threads; so memories that post small tasks share it fairly. A task's successor
-// (PostLast) goes before them: waking another thread costs more than many a task does, 20 to 50 us on a virtual machine.
+// (PostLast) goes before them: waking another thread may cost more than the task.
 // Thread-safe. Post from inside a task is allowed.
 class ThreadPool final : public Scheduler {
  public:

@@ -48,7 +48,9 @@ void LocalShard::FinishLoad(Turn turn, Epoch epoch) {
 
 // `done` comes last in each task: it may destroy the shard.
 void LocalShard::Propose(ProposeRequest request, Done<Proposal> done) {
-  strand_.PostLast([this, request = std::move(request), done = std::move(done)] { done(DoPropose(request)); });
+  const bool searches = !request.wants.empty();
+  auto work = [this, request = std::move(request), done = std::move(done)] { done(DoPropose(request)); };
+  searches ? strand_.PostLast(std::move(work)) : strand_.Post(std::move(work));
 }
 
 void LocalShard::Fetch(FetchRequest request, Done<std::vector<SlotContent>> done) {

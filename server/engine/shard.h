@@ -135,7 +135,7 @@ class Shard {
   template <typename T>
   using Done = std::function<void(absl::StatusOr<T>)>;
 
-  // May begin only when the task that asks has returned, on its thread: ask last.
+  // A search may begin only when the task that asks has returned, on its thread: ask for one last.
   virtual void Propose(ProposeRequest request, Done<Proposal> done) = 0;
   virtual void Fetch(FetchRequest request, Done<std::vector<SlotContent>> done) = 0;
   virtual void ReadValue(SlotsOfValueRequest request, Done<SlotsOfValue> done) = 0;
